@@ -240,17 +240,18 @@ class Progress:
                  "updated", "weights")  # fmt: skip
 
     def __init__(self, pace: Pace, stages: int, stage: int, minibatches: int | None) -> None:
-        """Begin a run."""
+        """Begin a run; where nobody knows how many minibatches go through, updates end where they are told to."""
         self.stage, self.minibatches = stage, minibatches
-        self._rule, self._every = pace.rule, pace.update_every
-        self._ahead = pace.ahead(stages, stage)
-        self._held = pace.held if pace.rule.splits else self._ahead
+        self._rule, self._every = pace.rule, pace.update_every if minibatches is not None else 0
+        self._held = pace.in_flight(stages, stage, MOST_OF_ALL_STAGES)
+        self._ahead = min(pace.ahead(stages, stage), self._held)
         self._ends: set[int] = set()
         self.forwards = self.backwards = self.weights = self.updated = 0
 
     def ends_update(self, minibatch: int) -> bool:
         """Say whether a minibatch is the last that an update takes."""
-        return (minibatch + 1) % self._every == 0 or minibatch + 1 == self.minibatches or minibatch in self._ends
+        regular = self._every and (minibatch + 1) % self._every == 0
+        return bool(regular) or minibatch + 1 == self.minibatches or minibatch in self._ends
 
     def end_update(self, minibatch: int) -> None:
         """Let a minibatch be the last that an update takes."""

@@ -13,6 +13,7 @@ import profiler.capture
 import runtime.cluster
 import runtime.pipeline
 import runtime.training
+from optimizer.schedule import PLAIN_1F1B, Pace, pace_of
 from profiler.cli import configs, emit_json, note, note_anyway, option, positive, screen, stdout
 from profiler.errors import ConfigError, FileError
 from profiler.files import is_file, write_whole
@@ -67,6 +68,11 @@ class TrainOptions(RankOptions):
         None
     )
 
+    def pace(self, stages: int, planned: Pace = PLAIN_1F1B) -> Pace:
+        """Return the pace to train at: plain updates, where nothing is said."""
+        usual = planned if planned.rule.synchronous else pace_of(runtime.training.DEFAULT, stages)
+        return RankOptions.pace(self, stages, usual)
+
     @property
     def written(self) -> dict[str, Path]:
         """The files that are going to be written, by their options."""
@@ -90,9 +96,9 @@ def train(options: TrainOptions) -> int:
             runtime.training.read_checkpoint(options.resume)
         config, plan = one_plan(options)
         settings = settings_of(options, config, plan.pace)
-        if options.every and options.every % settings.pace.update_every:
+        if options.every and options.update_every and options.every % options.update_every:
             raise ConfigError(
-                f"--every {options.every} would stop in the middle of an update of {settings.pace.update_every} "
+                f"--every {options.every} would stop in the middle of an update of {options.update_every} "
                 "minibatches; let the one be a multiple of the other"
             )
         agree_on_plan(session, plan, config, settings)
@@ -230,7 +236,7 @@ def _course(
             sample=first.given if first else None,
             loss="model" if modelled else profiler.capture.find(config.loss) if config.loss else None,
             schedule=settings.pace.name,
-            update_every=settings.pace.update_every, channel=settings.channel,
+            update_every=options.update_every, channel=settings.channel,
             cores=tuple(dict.fromkeys(runtime.pipeline.cores_of(config, len(plan.stages)))), seed=profiler.capture.SEED,
             on_nan=options.on_nan, stall_timeout_s=options.stall_timeout_s, watch=progress, session=session,
         ) as pipeline,
@@ -253,7 +259,7 @@ def _course(
 
         if session.leads:
             _refuse_no_room(options, pipeline)
-        note(f"{plan.model}: {settings.pace.update_words(plan.batch_size)}")
+        note(f"{plan.model}: {pipeline.update_words}")
         try:
             with _stopping_together(session):
                 runtime.training.train_epochs(

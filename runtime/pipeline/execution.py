@@ -220,30 +220,30 @@ class Execution:
         return outcome
 
     def train(
-        self, reader: Reader, limit: int | None, first: int
-    ) -> tuple[TrainingResult, InputError | RunError | Drained | None]:
+        self, reader: Reader, limit: int | None, before: tuple[int, int]
+    ) -> tuple[TrainingResult, int, InputError | RunError | Drained | None]:
         """Train on from the weights that the stages have, until there are no more minibatches.
 
         Returns:
-            What was trained, and why it ended before it should have, if it did: reading failed, a loss is no number, or
-            a rank was told to end.
+            What was trained, on how many parts of minibatches, and why it ended before it should have, if it did:
+            reading failed, a loss is no number, or a rank was told to end.
 
         Args:
             reader: What reads them.
             limit: How many at most; None: all there are.
-            first: How many have been trained on before.
+            before: On how many minibatches, and parts of them, it has been trained before.
         """
         loaded = self._now()
         feed = loaded.feed
-        feed.begin(reader, limit, announced=True)
+        feed.begin(reader, limit, announced=True, first=before[0])
         try:
-            reports = self._carry_out(loaded, Go(None, first, unread=feed.take_unread()))
+            reports = self._carry_out(loaded, Go(None, before[1], unread=feed.take_unread()))
             failure: InputError | RunError | Drained | None = feed.failure
             if stopped := reports[-1].stopped:
                 failure = (InputError if stopped.by_input else DivergedError)(stopped.reason)
             elif any(report.stopping for report in reports):
                 failure = Drained(signal.SIGTERM)
-            return training_result(reports, feed), failure
+            return *training_result(reports), failure
         finally:
             feed.begin(None)  # which lets go of the loader and its processes
 
@@ -326,19 +326,20 @@ class Execution:
         with redirect_stdout(sys.stderr):
             return self.read(made(self.settings.data, self.settings.seed), self.data_name, compared=True)
 
-    def read(self, iterable: Any, name: str, *, compared: bool = False) -> Reader:
+    def read(self, iterable: Any, name: str, *, compared: bool = False, cut: bool = False) -> Reader:
         """Return what reads minibatches of this model from ``iterable``, which is called ``name``.
 
         Args:
             iterable: What yields them.
             name: What to call it in messages.
             compared: Whether they are to be compared with those of another reading.
+            cut: Whether each is an update, and is cut into parts of as many samples as planned.
         """
         if self._reading.asked_s is not None:  # it hangs in the loader of a run before
             self._reading.close()
             self._reading = ReaderThread()
         return Reader(
-            iterable, Wanted.of(self.captured), name, compared=compared or self.session.distributed,
+            iterable, Wanted.of(self.captured, cut=cut), name, compared=compared or self.session.distributed,
             patience_s=self.pool.stall_timeout_s or PATIENCE_S, thread=self._reading,
         )  # fmt: skip
 

@@ -2,6 +2,9 @@
 
 Inputs go to the first stage, targets to the last. Each has a ring in shared memory, filled like the one between two
 stages; instead of gradients, the stage sends back a minibatch's number when its backward is over.
+
+An update takes so many minibatches of the user's, or one, which is cut into parts as even as they can be; then what the
+stages call a minibatch is a part.
 """
 
 import contextlib
@@ -9,7 +12,7 @@ import math
 import socket
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from multiprocessing.connection import wait
 from typing import Any
@@ -21,7 +24,7 @@ from profiler.execution import TensorSpec
 from runtime.channels import Channel, Cut, shared_memory_channel
 from runtime.errors import InputError, NeighbourGone
 from runtime.pipeline.read_minibatches import Reader
-from runtime.worker import Checksums, CutEnd
+from runtime.worker import Checksums, CutEnd, Share
 
 AHEAD = 2
 """Slots beside those of the minibatches in flight, so that a stage need not wait for this process."""
@@ -34,7 +37,7 @@ class FeedEnd:
     """This process's end of a ring: what it holds, whose it is, and the minibatches that are not done with.
 
     Attributes:
-        targets: Whether it holds targets, each with the number of minibatches that share its update; else inputs.
+        targets: Whether it holds targets, each with its share of the update; else inputs.
         ended: Whether it was told that there are no more minibatches.
     """
 
@@ -60,8 +63,8 @@ def feed_cut(specs: Sequence[TensorSpec], in_flight: int) -> Cut:
 
 
 def target_specs(target: TensorSpec) -> tuple[TensorSpec, TensorSpec]:
-    """Return what the ring of targets holds."""
-    return target, TensorSpec(name="sharing", shape=(), stride=(), dtype=torch.int64, gradient=False)
+    """Return what the ring of targets holds: these, and what ``Share`` says."""
+    return target, TensorSpec(name="share", shape=(3,), stride=(1,), dtype=torch.float64, gradient=False)
 
 
 def feed_end(end: CutEnd, *, targets: bool) -> FeedEnd:
@@ -70,6 +73,16 @@ def feed_end(end: CutEnd, *, targets: bool) -> FeedEnd:
     assert end.notifications is not None
     channel = shared_memory_channel(end.memory, end.cut, end.notifications)
     return FeedEnd(channel, end.notifications, end.cut.activation_slots, targets)
+
+
+@dataclass(frozen=True, slots=True)
+class _Ahead:
+    """What is to be handed out next: a minibatch or a part of one, and whether an update ends with it."""
+
+    inputs: Tensor
+    targets: Tensor
+    share: Share
+    last: bool
 
 
 class Feed:
@@ -85,7 +98,7 @@ class Feed:
 
         Args:
             ends: The rings of the stages that are here.
-            update_every: How many minibatches an update takes; targets say how many share one.
+            update_every: How many minibatches an update takes, unless they are cut.
             asked_to_stop: Says whether to read no more than the update takes that has been begun.
         """
         self._ends, self._update_every, self._asked_to_stop = ends, update_every, asked_to_stop
@@ -95,8 +108,9 @@ class Feed:
         self.begin(None)
 
     def begin(
-        self, reader: Reader | None, limit: int | None = None, *, announced: bool = False, exact: bool = False
-    ) -> None:
+        self, reader: Reader | None, limit: int | None = None, *, announced: bool = False, exact: bool = False,
+        first: int = 0,
+    ) -> None:  # fmt: skip
         """Get ready for a run.
 
         Args:
@@ -104,6 +118,7 @@ class Feed:
             limit: How many at most; None: all there are.
             announced: Whether to tell the stages the end, which do not know how many there are.
             exact: Whether fewer than ``limit`` are too few.
+            first: How many were read in the runs before.
         """
         if self._reader:
             self._reader.close()
@@ -112,10 +127,11 @@ class Feed:
         self._unread += [minibatch for end in self._ends for minibatch in end.left() if end.targets]
         self._exact, self._stopping = exact, False
         self._reader, self._limit, self._announced = reader, limit, announced
-        self._ahead: deque[tuple[Tensor, Tensor]] = deque()
-        self._read, self._exhausted, self._ended = 0, reader is None, reader is None or not self._ends
+        self._together: list[tuple[Tensor, Tensor]] = []
+        self._ahead: deque[_Ahead] = deque()
+        self._before, self._read = first, 0
+        self._exhausted, self._ended = reader is None, reader is None or not self._ends
         self.fed = 0
-        self._samples: list[int] = []
         self.failure: InputError | None = None
         self.active_s = -math.inf
 
@@ -132,10 +148,6 @@ class Feed:
     def checksums(self) -> Checksums:
         """Checksums of the minibatches that were read in this run; nothing where the stages make them."""
         return self._reader.checksums if self._reader else ()
-
-    def samples_in(self, minibatches: int) -> int:
-        """Return how many samples the first ``minibatches`` had that it handed out in this run."""
-        return sum(self._samples[:minibatches])
 
     @property
     def name(self) -> str:
@@ -163,23 +175,21 @@ class Feed:
         if self._take_releases() and self._announced and self._leads:  # of a void minibatch, as all are that follow
             self._exhausted = True
             self._ahead.clear()
+            self._together.clear()
         if any(len(end.held) >= end.slots for end in self._ends):
             return False
-        if not self._read_ahead():
+        if not (self._ahead or self._read_update()):
             return False
         if not self._ahead:
             self._end()
             return False
-        inputs, targets = self._ahead.popleft()
-        sharing = self._sharing()
-        last = self.fed % self._update_every + 1 == sharing
+        ahead = self._ahead.popleft()
         for end in self._ends:
-            held = [targets, torch.tensor(sharing)] if end.targets else [inputs]
-            end.channel.activations.put(self.fed, held, ends_update=last)
+            held = [ahead.targets, ahead.share.tensor] if end.targets else [ahead.inputs]
+            end.channel.activations.put(self.fed, held, ends_update=ahead.last)
             end.held.append(self.fed)
             end.channel.activations.announce(self.fed)
         self.fed += 1
-        self._samples.append(len(inputs))
         return True
 
     def _take_releases(self) -> bool:
@@ -192,18 +202,13 @@ class Feed:
                 void |= end.channel.gradients.is_void(minibatch)
         return void
 
-    def _sharing(self) -> int:
-        """Return how many minibatches share the update of the one that is handed out next."""
-        first = self.fed // self._update_every * self._update_every
-        return min(self._update_every, self._read - first)
-
-    def _read_ahead(self) -> bool:
-        """Read as far as it takes to know how many minibatches share the next update; say whether that is done."""
-        wanted = (self.fed // self._update_every + 1) * self._update_every
+    def _read_update(self) -> bool:
+        """Read what the next update takes, as far as there is any; say whether that is done."""
+        assert self._reader is not None
+        wanted = 1 if self._reader.cut else self._update_every
         self._stopping |= self._leads and self._asked_to_stop()
-        while self._read < wanted and not self._exhausted:
-            assert self._reader is not None
-            complete = self._stopping and self._read % self._update_every == 0 and self._reader.thread.asked_s is None
+        while len(self._together) < wanted and not self._exhausted:
+            complete = self._stopping and not self._together and self._reader.thread.asked_s is None
             if self._read == self._limit or complete:
                 self._exhausted = True
                 break
@@ -214,7 +219,7 @@ class Feed:
                 pair = self._reader.read()
             except InputError as error:
                 pair = None
-                self._ahead.clear()  # only whole updates are trained: what resumes shares them out as this run would
+                self._together.clear()  # only whole updates are trained: what resumes shares them out as this run would
                 if not self._stopping:
                     self.failure = error
             if pair is None:
@@ -222,9 +227,23 @@ class Feed:
                 if self.failure is None and self._exact and self._limit is not None:
                     self.failure = self._reader.too_few(self._limit)
             else:
-                self._ahead.append(pair)
+                self._together.append(pair)
                 self._read += 1
+        self._ahead.extend(self._shared_out(self._reader.cut))
+        self._together.clear()
         return True
+
+    def _shared_out(self, most: int) -> Iterator[_Ahead]:
+        """Yield what has been read for an update, each minibatch in parts of ``most`` samples at most; 0: whole."""
+        first = self._before + self._read - len(self._together)
+        for number, (inputs, targets) in enumerate(self._together):
+            samples = len(inputs)
+            parts = -(-samples // most) if most else 1
+            cut = zip(inputs.tensor_split(parts), targets.tensor_split(parts), strict=True)
+            for place, (own, theirs) in enumerate(cut, 1):
+                part = len(own) / samples
+                share = Share(weight=part / len(self._together), minibatch=first + number, part=part)
+                yield _Ahead(own, theirs, share, last=place == parts and number + 1 == len(self._together))
 
     def _end(self) -> None:
         """Tell the stages that no minibatch follows, or raise why none came."""

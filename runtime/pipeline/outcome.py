@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 from optimizer.plan import Plan
 from optimizer.schedule import Action, Schedule, Span, makespan_s, throughput
 from profiler.machine import this_machine
-from runtime.pipeline.feed import Feed
 from runtime.pipeline.virtual_clock import on_virtual_clock, unrecorded_s
 from runtime.results import RunResult, TrainingResult, is_comparable
 from runtime.stage_run import ActionRecord
@@ -70,17 +69,24 @@ def outcome_of(plan: Plan, schedule: Schedule, reports: Sequence[Report], settin
     return Outcome(result, digests, checksums, any(report.diverged for report in reports))
 
 
-def training_result(reports: Sequence[Report], feed: Feed) -> TrainingResult:
-    """Return what training on what ``feed`` handed out gave, as far as it was trained on."""
-    stopped = reports[-1].stopped
-    losses = reports[-1].losses[: stopped.trained if stopped else None]
-    return TrainingResult(
+def training_result(reports: Sequence[Report]) -> tuple[TrainingResult, int]:
+    """Return what training gave, as far as it was trained on, and on how many parts of minibatches that was.
+
+    The loss of a minibatch that was cut is the mean over its samples.
+    """
+    last = reports[-1]
+    parts = last.stopped.trained if last.stopped else len(last.losses)
+    losses: dict[int, float] = {}
+    for loss, (share, _) in zip(last.losses[:parts], last.shares, strict=False):
+        losses[share.minibatch] = losses.get(share.minibatch, 0.0) + share.part * loss
+    result = TrainingResult(
         minibatches=len(losses),
-        samples=feed.samples_in(len(losses)),
+        samples=sum(samples for _, samples in last.shares[:parts]),
         seconds=_seconds(reports),
-        losses=_finite(losses),
+        losses=_finite(list(losses.values())),
         stages=tuple(report.run.whole for report in reports),
     )
+    return result, parts
 
 
 def _seconds(reports: Sequence[Report]) -> float:

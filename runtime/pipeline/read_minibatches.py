@@ -41,6 +41,7 @@ class Wanted:
 
     Attributes:
         inputs: What the inputs of a minibatch look like as they travel; a minibatch may have fewer samples.
+        cut: Whether it may have more, and is cut into parts that do not.
         called: How the model is called with them.
         labels: The shape of a minibatch's targets, which are whole numbers below ``classes``; None: any tensor.
         own_loss: Whether the model returns its loss, its targets being among its inputs.
@@ -48,6 +49,7 @@ class Wanted:
     """
 
     inputs: TensorSpec
+    cut: bool = False
     called: Inputs = ONE_TENSOR
     labels: tuple[int, ...] | None = None
     classes: int = 0
@@ -55,10 +57,11 @@ class Wanted:
     batch_norm: str = ""
 
     @classmethod
-    def of(cls, captured: Captured) -> "Wanted":
+    def of(cls, captured: Captured, *, cut: bool = False) -> "Wanted":
         """Return what a captured model is trained on."""
         return cls(
             inputs=captured.specs[INPUT],
+            cut=cut,
             called=captured.inputs,
             labels=captured.labels if isinstance(captured.loss, CrossEntropy) else None,
             classes=captured.classes,
@@ -132,6 +135,11 @@ class Reader:
     def close(self) -> None:
         """Let go of the iterable, and with it of a loader's processes."""
         self._iterator = self._iterable = None
+
+    @property
+    def cut(self) -> int:
+        """How many samples a part of a minibatch has at most; 0 where it stays whole."""
+        return self._wanted.inputs.shape[0] if self._wanted.cut else 0
 
     @property
     def _awaited(self) -> str:
@@ -244,14 +252,16 @@ class Reader:
         if inputs.dim() and not len(inputs):
             raise InputError(f"{where} have no sample; leave empty minibatches out")
         fits = inputs.dim() == len(spec.shape) and inputs.shape[1:] == spec.shape[1:]
-        if not fits or len(inputs) > spec.shape[0] or inputs.dtype != spec.dtype:
+        if not fits or (len(inputs) > spec.shape[0] and not self.cut) or inputs.dtype != spec.dtype:
             raise InputError(
                 f"{where} have inputs {tuple(inputs.shape)} of {inputs.dtype}, and the plan is for {spec.shape} of "
                 f"{spec.dtype} or fewer samples; plan for that shape, or change the data"
             )
-        if len(inputs) == 1 and self._wanted.batch_norm:
+        parts = -(-len(inputs) // self.cut) if self.cut else 1
+        if len(inputs) // parts == 1 and self._wanted.batch_norm:
+            which = "have a single sample" if parts == 1 else f"have {len(inputs)} samples, cut into {parts} parts"
             raise InputError(
-                f"{where} have a single sample, and the batch norm {self._wanted.batch_norm} needs more to train on; "
+                f"{where} {which}, and the batch norm {self._wanted.batch_norm} needs more than one to train on; "
                 "leave it out, with drop_last=True in a DataLoader"
             )
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from runtime.training.learning_rates import Constant, Cosine, Steps
     from runtime.training.log_file import LogFile
     from runtime.training.metrics import accuracy
-    from runtime.training.pipeline import Pipeline
+    from runtime.training.pipeline import DEFAULT, Pipeline
     from runtime.training.progress_bar import training_progress
 else:
     __getattr__ = on_demand(__name__)

@@ -36,7 +36,8 @@ class Checkpoint:
         counts: How many updates each parameter has had.
         rule: The update rule, in words.
         seed: What is random in layers is drawn from.
-        minibatches: How many have been trained on; ``updates``, how many updates that were.
+        minibatches: How many have been trained on; ``parts``, into how many they were cut; ``updates``, how many
+            updates that were.
         epoch: How many epochs are complete, and ``position``, how many minibatches of the next one are trained.
         generators: The state of torch's, Python's and numpy's generators when that epoch began.
     """
@@ -49,6 +50,7 @@ class Checkpoint:
     rule: str
     seed: int
     minibatches: int
+    parts: int
     updates: int
     epoch: int
     position: int

@@ -50,6 +50,8 @@ from runtime.worker import OnNan, Settings
 
 Minibatches = Iterable[Any]
 """Pairs (inputs, targets), or, where the model returns its loss, inputs by name."""
+DEFAULT: ScheduleName = "zero-bubble"
+"""The schedule to train under."""
 CLEARANCE = 4
 """So many times as many minibatches as stages: what a schedule needs does not grow with more."""
 
@@ -106,8 +108,10 @@ class Pipeline:
                 for all; None: that of ``update``.
             sample: A minibatch as the model was profiled on, where it takes several inputs, by name or in order.
             loss: ``loss(output, targets)``, one number; None for cross-entropy; ``model`` for what the model returns.
-            schedule: The order of the actions; None: as planned.
-            update_every: How many minibatches an update takes, where several share one; None: as many as usual.
+            schedule: What a stage does next; None: as planned, if all samples of an update use the same weights then,
+                else ``zero-bubble``.
+            update_every: How many of the loader's minibatches an update takes; None: one, which is cut into parts of
+                as many samples as planned, for the stages to work on side by side (but not under ``1f1b``).
             channel: How stages hand tensors on.
             cores: Which cores to use; None: those that this process may use.
             seed: What is random in layers, such as dropout, is drawn from.
@@ -140,15 +144,16 @@ class Pipeline:
         own = self._captured.model
         self._tensors: dict[str, Tensor] | None = {**dict(own.named_parameters()), **dict(own.named_buffers())}
         self._settings = Settings(
-            rule=update, seed=seed, pace=_pace(plan, schedule, update_every), channel=channel, on_nan=on_nan,
+            rule=update, seed=seed, pace=training_pace(plan, schedule, update_every), channel=channel, on_nan=on_nan,
             learning_rate=rate, vocabulary=plan.vocabulary,
         )  # fmt: skip
         self._model = ModelState(bare, self._captured, self._settings)
+        self._cut = update_every is None and self._settings.pace.rule.synchronous
         self._stall_timeout_s, self._watch, self._session = stall_timeout_s, watch, session or Session()
         self._stack, self._busy = ExitStack(), threading.Lock()
         self._phase: Literal["new", "entered", "left"] = "new"
         self._execution: Execution | None = None
-        self.minibatches = self.updates = self.epoch = self.position = 0
+        self.minibatches = self.updates = self.epoch = self.position = self._parts = 0
         self.last: TrainingResult | None = None
         self._counted = True
 
@@ -210,8 +215,8 @@ class Pipeline:
         no more: what has been read is trained, and then ``KeyboardInterrupt`` is raised.
 
         Args:
-            loader: Yields pairs (inputs, targets), or inputs alone where the model returns its loss; any minibatch may
-                have fewer samples than planned, but not a single one where a batch norm needs more.
+            loader: Yields pairs (inputs, targets), or inputs alone where the model returns its loss. A minibatch may
+                have any number of samples where it is an update of its own, else not more than planned.
             minibatches: How many at most; None: all there are.
 
         Returns:
@@ -225,16 +230,20 @@ class Pipeline:
         with self._alone("train"):
             self.last = None
             execution = self._entered("train")
-            reader = execution.read(loader, "the data of the loader")
+            reader = execution.read(loader, "the data of the loader", cut=self._cut)
             try:
                 self._load(execution, reader.target_spec())
                 with draining(execution.stop) as pressed:
                     self._counted = False
-                    self.last, failure = execution.train(reader, minibatches, self.minibatches)
+                    before = self.minibatches, self._parts
+                    self.last, parts, failure = execution.train(reader, minibatches, before)
                     result = self.last
                     self.minibatches += result.minibatches
                     self.position += result.minibatches
-                    self.updates += math.ceil(result.minibatches / self._settings.pace.update_every)
+                    self.updates += math.ceil(
+                        result.minibatches / (1 if self._cut else self._settings.pace.update_every)
+                    )
+                    self._parts += parts
                     self._counted = True
                     if isinstance(failure, Drained) and pressed:
                         failure = Drained(pressed[0])
@@ -322,8 +331,8 @@ class Pipeline:
         if not self._session.leads:
             return None
         return self._model.checkpoint(
-            tensors, minibatches=self.minibatches, updates=self.updates, epoch=self.epoch, position=self.position,
-            generators=states or generators(),
+            tensors, minibatches=self.minibatches, parts=self._parts, updates=self.updates, epoch=self.epoch,
+            position=self.position, generators=states or generators(),
         )  # fmt: skip
 
     @python_face
@@ -342,7 +351,7 @@ class Pipeline:
             tensors = self._model.resumed(checkpoint, Path(path))
             self.updates = checkpoint.updates
             self._go_on_from(tensors)
-            self.minibatches = checkpoint.minibatches
+            self.minibatches, self._parts = checkpoint.minibatches, checkpoint.parts
             self.epoch, self.position = checkpoint.epoch, checkpoint.position
             if self._execution:
                 self._execution.agree_on_weights()
@@ -387,6 +396,14 @@ class Pipeline:
         yield from one_by_one(loader, "the data to evaluate on", self._stall_timeout_s or PATIENCE_S)
 
     @property
+    def update_words(self) -> str:
+        """What an update takes, in a sentence without a full stop."""
+        samples = self._plan.batch_size
+        if not self._cut:
+            return self._settings.pace.update_words(samples)
+        return f"an update takes a minibatch of the loader, in parts of {counted(samples, 'sample')} or fewer"
+
+    @property
     def weight_bytes(self) -> int:
         """How large a file of its ``state_dict`` is, about."""
         return self._model.weight_bytes
@@ -427,9 +444,10 @@ class Pipeline:
             self._busy.release()
 
 
-def _pace(plan: Plan, schedule: ScheduleName | None, update_every: int | None) -> Pace:
-    """Return the schedule that is wanted, the plan's as far as nothing is said."""
-    pace = plan.pace.changed(schedule, len(plan.stages), update_every)
+def training_pace(plan: Plan, schedule: ScheduleName | None, update_every: int | None) -> Pace:
+    """Return the schedule to train under: the plan's, where it computes plain updates and nothing else is said."""
+    usual = plan.schedule if plan.pace.rule.synchronous else DEFAULT
+    pace = plan.pace.changed(schedule or usual, len(plan.stages), update_every)
     if update_every not in {None, pace.update_every}:
         raise InputError(f"update_every={update_every} says nothing to {pace.name}, which updates after each minibatch")
     return pace

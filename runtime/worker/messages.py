@@ -20,6 +20,7 @@ from runtime.fault import Cause
 from runtime.stage_run import StageRun
 from runtime.worker.data import DataSpec
 from runtime.worker.settings import Settings
+from runtime.worker.share import Share
 
 Checksums = tuple[tuple[int, int], ...]
 """Of minibatches that were read from a loader, each with the number of minibatches up to it."""
@@ -160,7 +161,8 @@ class Report:
 
     Attributes:
         run: Its times are on the clock of its host, until they are put on that of the first stage's.
-        losses: Those of the minibatches that were to be recorded.
+        losses: Those of the minibatches that were to be recorded; ``shares``, what each was to its update, with its
+            number of samples, where the parent process feeds them.
         last_loss: That of its last minibatch; NaN where it has no loss.
         diverged: Whether any loss was no finite number.
         stopping: Whether the rank was asked to end.
@@ -173,6 +175,7 @@ class Report:
 
     run: StageRun
     losses: tuple[float, ...]
+    shares: tuple[tuple[Share, int], ...]
     last_loss: float
     diverged: bool
     stopped: "Stopped | None"

@@ -26,6 +26,7 @@ from runtime.worker.data import Synthetic
 from runtime.worker.digest import digests
 from runtime.worker.kept_buffers import KeptBuffers
 from runtime.worker.messages import Go, Load, MinibatchDigests, Stopped
+from runtime.worker.share import Share
 
 if TYPE_CHECKING:
     from runtime.channels import CommonNorm
@@ -67,6 +68,7 @@ class Stage:
 
     Attributes:
         losses: Those that are kept; ``last_loss`` is the last of all, and NaN before there is one.
+        shares: What each minibatch that was fed is to its update, and its number of samples.
         diverged: Whether any loss was no finite number.
         used: The weight version that the last backward ran on.
         stopped: From which minibatch on nothing is trained, and why; None while all are.
@@ -88,6 +90,7 @@ class Stage:
         self.first = 0
         self.minibatches: int | None = None
         self.losses: list[float] = []
+        self.shares: list[tuple[Share, int]] = []
         self.last_loss, self.diverged = math.nan, False
         self._recorded: int | None = None
         self.minibatch_digests: list[MinibatchDigests] = []
@@ -139,10 +142,10 @@ class Stage:
         segment.forward(values, self.versions.attributes, self.load.common.data.seed, self.first + minibatch)
         outputs, seed = [], None
         if segment.outputs:
-            targets, sharing = self._targets(minibatch)
+            targets, weight = self._targets(minibatch)
             result = segment.loss([values[name] for name in segment.outputs], targets)
             self._keep_loss(minibatch, float(result.detach()))
-            seed = torch.full_like(result, 1 / sharing)
+            seed = torch.full_like(result, weight)
             roots = [get_gradient_edge(result)]
         else:
             outputs = [values[spec.name] for spec in segment.sends]
@@ -222,8 +225,9 @@ class Stage:
         """Stop where the loss of a minibatch is no finite number, if that is wanted."""
         if self.load.common.settings.on_nan == "warn" or not self.diverged:
             return
+        number = self.shares[-1][0].minibatch if self.shares else self.first + minibatch
         reason = (
-            f"the loss of minibatch {self.first + minibatch} is no number ({self.last_loss}): training diverged, or "
+            f"the loss of minibatch {number} is no number ({self.last_loss}): training diverged, or "
             "data or weights were not finite to begin with; lower lr in a configuration file, or go on with --on-nan "
             "warn"
         )
@@ -238,6 +242,7 @@ class Stage:
             for minibatch in go.unread:
                 self.targets.activations.receive(minibatch)
         self.losses.clear()
+        self.shares.clear()
         self.stopped = None
         self._first_of.clear()
         self._left.clear()
@@ -324,10 +329,10 @@ class Stage:
         self.backward(0, received)
         return self._left.pop(0, [])
 
-    def _targets(self, minibatch: int) -> tuple[Tensor, int]:
-        """Return a minibatch's targets, and how many minibatches share its update."""
+    def _targets(self, minibatch: int) -> tuple[Tensor, float]:
+        """Return a minibatch's targets, and what its loss counts in its update."""
         if self._blank is not None:
-            return self._blank, self.load.common.pace.update_every
+            return self._blank, 1 / self.load.common.pace.update_every
         if self.targets:
             received = self.targets.activations.receive(minibatch)
             if received is None:
@@ -335,11 +340,12 @@ class Stage:
                     f"the data of the last rank end after {minibatch} minibatches, and those of the first go on; let "
                     "all ranks read the same"
                 )
-            targets, sharing = received
-            return targets, int(sharing)
+            targets, share = received[0], Share.of(received[1])
+            self.shares.append((share, len(targets)))
+            return targets, share.weight
         every = self.load.common.pace.update_every
         assert self.minibatches is not None
-        return self._synthetic.targets(minibatch), min(every, self.minibatches - minibatch // every * every)
+        return self._synthetic.targets(minibatch), 1 / min(every, self.minibatches - minibatch // every * every)
 
 
 def _common_norm(load: Load) -> "CommonNorm":

@@ -158,6 +158,7 @@ class _Worker:
                 actions=tuple(records),
             ),
             losses=tuple(self._stage.losses),
+            shares=tuple(self._stage.shares) if go.recorded is None else (),
             last_loss=self._stage.last_loss,
             diverged=self._stage.diverged,
             stopped=self._stage.stopped,

@@ -129,7 +129,7 @@ def test_ctrl_c_ends_a_loader_that_hangs_and_keeps_what_came_before() -> None:
 
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
-        with pipeline(KIND, plan) as trained:
+        with pipeline(KIND, plan, schedule="1f1b") as trained:
             begun_s = time.monotonic()
             with pytest.raises(KeyboardInterrupt):
                 trained.train(pressed())
@@ -186,11 +186,11 @@ def test_a_loader_that_fails_in_a_later_part_of_an_epoch_is_told_with_its_own_nu
 
 def test_a_checkpoint_is_written_where_a_loss_is_no_number_and_a_resumed_run_goes_on_from_it(tmp_path: Path) -> None:
     plan, part, kept = plan_for(KIND, 3), pairs(6), tmp_path / "run.ckpt"
-    with pipeline(KIND, plan) as trained, pytest.raises(RunError, match="minibatch 4 is no number"):
+    with pipeline(KIND, plan, schedule="1f1b") as trained, pytest.raises(RunError, match="minibatch 4 is no number"):
         train_epochs(
             trained, Loaders(training=spoilt(part, 4)), 1, limit=None, checkpoint=kept, every=None, report=nothing
         )  # fmt: skip
-    with pipeline(KIND, plan) as resumed:
+    with pipeline(KIND, plan, schedule="1f1b") as resumed:
         resumed.resume(kept)
         assert (resumed.epoch, resumed.position) == (0, 4)
         train_epochs(resumed, Loaders(training=part), 1, limit=None, checkpoint=None, every=None, report=nothing)

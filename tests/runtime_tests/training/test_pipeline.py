@@ -130,7 +130,7 @@ def test_weights_can_be_put_in_and_momenta_stay() -> None:
     replay = replay_of(kind, plan)
     torch.manual_seed(5)
     other = kind()
-    with pipeline(kind, plan) as trained:
+    with pipeline(kind, plan, schedule="1f1b") as trained:
         trained.train(pairs(3))
         replay.part(as_fed(pairs(3)))
         trained.load_state_dict(other.state_dict())
@@ -151,7 +151,7 @@ def test_a_loader_that_raises_loses_nothing_and_the_pipeline_goes_on() -> None:
         yield from part[:4]
         raise OSError("the disk is gone")
 
-    with pipeline(kind, plan) as trained:
+    with pipeline(kind, plan, schedule="1f1b") as trained:
         with pytest.raises(InputError, match="the data of the loader raised OSError at minibatch 4: the disk is gone"):
             trained.train(broken())
         assert trained.minibatches == 4
