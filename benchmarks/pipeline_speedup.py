@@ -57,8 +57,8 @@ def main() -> None:
 def compare(config: Config, cores: tuple[int, ...], repeats: int) -> str:
     """Return the line of one model."""
     profile = measure_profile(config, captured_model(config), cores[:1], lambda _share: None)
-    single = Planner(profile, 1, config.minibatches).optimized()
-    split = Planner(profile, len(cores), config.minibatches).optimized()
+    single = Planner(profile, 1, config.minibatches()).optimized()
+    split = Planner(profile, len(cores), config.minibatches()).optimized()
     settings = Settings(rule=config.rule, seed=SEED)
     alone: list[RunResult] = []
     piped: list[RunResult] = []
@@ -69,8 +69,8 @@ def compare(config: Config, cores: tuple[int, ...], repeats: int) -> str:
         Execution(captured_model(config), several, settings) as second,
     ):
         for _ in range(repeats):
-            alone.append(first.run(single, config.minibatches))
-            piped.append(second.run(split, config.minibatches))
+            alone.append(first.run(single, config.minibatches()))
+            piped.append(second.run(split, config.minibatches()))
     ratios = [
         after.throughput_samples_per_s / before.throughput_samples_per_s
         for before, after in zip(alone, piped, strict=True)

@@ -65,7 +65,7 @@ def measure(config: Config, rounds: int) -> None:
         for _ in range(rounds):
             drifts.append(yardstick.time(PATIENCE_S).step_s / step_s)
             for execution, plan, own in zip(executions, plans, results, strict=True):
-                own.append(execution.run(plan, config.minibatches))
+                own.append(execution.run(plan, config.minibatches()))
             for baseline, threads in zip(baselines, tuned, strict=True):
                 threads.append(baseline.run(row)[0])
     title = f"{config.model}, batch {config.batch_size}, {config.stages} stages, {clock} clock"

@@ -97,7 +97,7 @@ def ratios(name: str, options: argparse.Namespace) -> str:
     cores = cores_for(options.stages, usable_cores())
     captured = captured_model(config)
     profile = measure_profile(config, captured, cores[:1], lambda _share: None, budget_s=10.0)
-    plan = Planner(profile, options.stages, config.minibatches).optimized()
+    plan = Planner(profile, options.stages, config.minibatches()).optimized()
     pairs: list[float] = []
     for number in range(options.pairs):
         speeds: dict[str, float] = {}
@@ -106,7 +106,7 @@ def ratios(name: str, options: argparse.Namespace) -> str:
                 started(way, cores) as pool,
                 Execution(captured, pool, Settings(rule=config.rule, seed=SEED)) as execution,
             ):
-                speeds[way] = execution.run(plan, config.minibatches).throughput_samples_per_s
+                speeds[way] = execution.run(plan, config.minibatches()).throughput_samples_per_s
         pairs.append(speeds["forked"] / speeds["spawned"])
     shown = ", ".join(f"{pair:.3f}" for pair in pairs)
     return f"| {name} | {shown} | {statistics.median(pairs):.3f} |"

@@ -72,7 +72,7 @@ def measure(config: Config, options: argparse.Namespace) -> None:
         for _ in range(options.rounds):
             drifts.append(yardstick.time(PATIENCE_S).step_s / steps[0])
             for execution, plan, own in zip(executions, plans, results, strict=True):
-                own.append(execution.run(plan, config.minibatches))
+                own.append(execution.run(plan, options.batches))
                 speeds[plan.pace.words].append(own[-1].throughput_samples_per_s)
             for row in rows:
                 speeds[row.row].append(baselines.run(row)[0])

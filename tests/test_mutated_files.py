@@ -165,7 +165,7 @@ def checkpoint() -> bytes:
     tensors |= {moment_name(name, 0): torch.ones_like(own[name]) for name in captured.learning}
     tensors |= {count_name(name): torch.tensor(5) for name in captured.learning}
     state = ModelState(build(small_models.Residual), captured, SETTINGS)
-    progress = {"minibatches": 5, "updates": 5, "epoch": 1, "position": 2, "generators": generators()}
+    progress = {"minibatches": 5, "parts": 5, "updates": 5, "epoch": 1, "position": 2, "generators": generators()}
     found = state.checkpoint(tensors, **progress)
     torch.save({field.name: getattr(found, field.name) for field in fields(found)}, file)
     return file.getvalue()

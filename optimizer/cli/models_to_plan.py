@@ -30,11 +30,12 @@ def models_to_plan(options: PlanOptions) -> "Iterator[Models]":
     for config, profile in _wanted(options):
         stages = options.stages or (len(network.ranks) if network else config.stages)
         request = model_request(config.slice, config.precision, cut_after=options.cut_after, plain_only=plain_only)
+        pace = options.pace(stages)
         planner = partial(
             optimizer.planning.Planner,
             stages=stages,
-            minibatches=config.minibatches,
-            pace=options.pace(stages),
+            minibatches=config.minibatches(pace.update_every),
+            pace=pace,
             memory_limit_bytes=options.memory_limit_bytes,
             network=network,
         )

@@ -67,7 +67,12 @@ def planned_models(
     request = model_request(slicing, precision)  # or it is refused, before anything is measured
     models = optimizer.planning.models_of(
         fresh_profile(config, named_base(config), budget_s=budget_s),
-        partial(optimizer.planning.Planner, stages=config.stages, minibatches=config.minibatches, pace=pace),
+        partial(
+            optimizer.planning.Planner,
+            stages=config.stages,
+            minibatches=config.minibatches(pace.update_every),
+            pace=pace,
+        ),
         request,
         profiles_of_forms(config, budget_s),
     )

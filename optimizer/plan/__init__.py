@@ -19,5 +19,6 @@ if TYPE_CHECKING:
         StageBytes,
         distinct,
     )
+    from optimizer.plan.waiting import waiting_words
 else:
     __getattr__ = on_demand(__name__)

@@ -23,7 +23,7 @@ def plan(
     memory_limit_bytes: Annotated[Count, Hint("write memory_limit_bytes=2 << 30 for 2 GiB, say")] | None = None,
     cut_after: Sequence[str] = (),
     links: Annotated[NetworkProfile, Hint("load one with stageplan.load('links.json')")] | None = None,
-    minibatches: Count = 12,
+    minibatches: Count | None = None,
     schedule: ScheduleName = ASYNCHRONOUS,
     update_every: Count | None = None,
 ) -> Plan:
@@ -38,8 +38,8 @@ def plan(
         memory_limit_bytes: What each stage may take; None: any amount.
         cut_after: Forced cuts, each by the layer that it stands directly behind, or by several as ``"a,b"``.
         links: The ranks that the stages are going to run on, and the links between them; None: cores of one machine.
-        minibatches: How many the predictions are for.
-        schedule: The order of the actions that is planned for.
+        minibatches: How many the predictions are for; None: 12, or as many as four updates take.
+        schedule: What a stage does next, which the plan is for.
         update_every: How many minibatches an update takes, where several share one; None: as many as usual.
 
     Raises:
@@ -56,7 +56,7 @@ def plan(
     planner = Planner(
         profile,
         stages=count,
-        minibatches=minibatches,
+        minibatches=minibatches or max(12, 4 * pace.update_every),
         pace=pace,
         memory_limit_bytes=memory_limit_bytes,
         cut_after=groups,

@@ -83,12 +83,30 @@ class Planner:
             )
         integers = network_of(network, profile) if network else None
         self.free = Problem(self.costs, stages, minibatches, network=integers)
-        self.problem = replace(self.free, memory_limit_bytes=memory_limit_bytes, forced=forced)
+        self._limited = replace(self.free, memory_limit_bytes=memory_limit_bytes, forced=forced)
 
     @cached_property
     def candidates(self) -> Candidates:
         """What the best split may be cut at."""
-        return candidates_of(self.problem)
+        return candidates_of(self._limited)
+
+    @cached_property
+    def problem(self) -> Problem:
+        """What the best split solves.
+
+        Where backwards are split, a limit on memory is kept by holding fewer minibatches, too: as many, from as many as
+        there are stages on, as promise the most.
+        """
+        limited, pace = self._limited, self.costs.pace
+        if limited.memory_limit_bytes is None or not pace.rule.splits:
+            return limited
+        choices = [
+            replace(limited, costs=replace(self.costs, pace=replace(pace, held=held)))
+            for held in range(pace.held, min(pace.held, self.stages) - 1, -1)
+        ]
+        fitting = [(choice, solve(choice, self.candidates)) for choice in choices]
+        plans = [(choice, self._plan(EXACT, choice, found.bounds, found)) for choice, found in fitting if found]
+        return max(plans, key=lambda pair: pair[1].predicted.throughput_samples_per_s, default=(choices[-1], None))[0]
 
     @cached_property
     def best(self) -> Solution:

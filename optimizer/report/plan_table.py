@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from optimizer.explain import cannot_be, ceiling_of, times_one_core
-from optimizer.plan import BOUNDED, EXACT, Plan, distinct
+from optimizer.plan import BOUNDED, EXACT, Plan, distinct, waiting_words
 from optimizer.planning import OPTIMIZED, OTHER_PLANNERS
 from profiler.profile import Profile
 from profiler.report import ResultTable, counted, mib, ms
@@ -72,6 +72,8 @@ def show_plan(plan: Plan, console: "Console", profile: Profile | None = None, al
     console.print("", table, "", sep="\n")
     loud = profile is not None and cannot_be(plan, alone or profile)
     console.print(TOO_LOUD if loud else expectation(plan))
+    if sentence := waiting_words(plan):
+        console.print(f"{sentence[0].upper()}{sentence[1:]}.")
     if plan.imbalance > UNEVEN:
         for sentence in _tied(plan):
             console.print(sentence)

@@ -35,8 +35,8 @@ class Config:
     torch.optim (``momentum`` is SGD's alone); ``clip`` bounds every element of a gradient, ``clip_norm`` the norm of
     all of them. In training, ``lr`` is reached over ``warmup`` updates, and then decays: in ``steps``, by
     ``decay_factor`` every ``decay_updates``, or by a ``cosine`` to 0 over ``decay_updates`` in all. ``batches`` counts
-    the minibatches of a run (without, 12, and in ``compare`` as many as a few seconds take), ``repeats`` the rounds of
-    ``compare``, ``stages`` the stages of a pipeline;
+    the minibatches of a run (without, 12 or four updates, and in ``compare`` as many as a few seconds take),
+    ``repeats`` the rounds of ``compare``, ``stages`` the stages of a pipeline;
     ``partitions`` are those that ``compare`` runs, in every round if ``full``.
     ``slice`` says which layers may be cut inside: ``auto``, ``none``, or layers with their blocks, such as
     ``classifier.1=4``. ``precision`` is ``fp32``, ``bf16`` (layers run under torch's autocast) or ``auto``: whatever is
@@ -88,10 +88,9 @@ class Config:
         """The shape of one minibatch, ``(N, C, H, W)`` for images."""
         return (self.batch_size, *(self.sample_shape or (3, self.image_size, self.image_size)))
 
-    @property
-    def minibatches(self) -> int:
-        """How many minibatches a run has where none are wanted in particular."""
-        return self.batches or 12
+    def minibatches(self, update_every: int = 1) -> int:
+        """Return how many minibatches a run has where none are wanted in particular: some whole updates of so many."""
+        return self.batches or max(12, 4 * update_every)
 
     @property
     def rule(self) -> UpdateRule:

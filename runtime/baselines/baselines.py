@@ -145,7 +145,7 @@ class Baselines:
             precision=self._precision,
         )
         whole_s = (
-            sum(stage.total_s for stage in self._plan.stages) * (self._config.minibatches + 2 * MICRO_BATCHES) * world
+            sum(stage.total_s for stage in self._plan.stages) * (self._config.minibatches() + 2 * MICRO_BATCHES) * world
         )
         return _speed(baseline.row, spec, START_S + GENEROSITY * whole_s), 0.0
 

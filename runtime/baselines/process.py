@@ -43,7 +43,7 @@ def main() -> None:
     if spec.rendezvous:
         join(spec.rendezvous, spec.rank, spec.world_size)
     step, minibatches = PREPARE[spec.kind](spec)
-    updates = max(1, round(spec.config.minibatches / minibatches))
+    updates = max(1, round(spec.config.minibatches() / minibatches))
     for _ in range(WARM_UP_UPDATES):
         step()
     start_s = time.perf_counter()

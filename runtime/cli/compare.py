@@ -131,7 +131,7 @@ def _quick(wanted: list[Config], options: CompareOptions) -> list[Config]:
     return [
         replace(
             config,
-            batches=options.batches or min(config.minibatches, QUICK_BATCHES),
+            batches=options.batches or min(config.minibatches(), QUICK_BATCHES),
             repeats=options.repeats or 1,
         )
         for config in wanted

@@ -7,8 +7,8 @@ from typing import Annotated
 
 import runtime.pipeline
 import runtime.timeline
-from optimizer.plan import Plan
-from optimizer.schedule import Pace
+from optimizer.plan import Plan, scheduled, waiting_words
+from optimizer.schedule import Pace, schedule_of
 from profiler.cli import emit_json, note, option, screen, stdout
 from profiler.errors import ConfigError
 from profiler.files import to_json, write_whole
@@ -54,17 +54,21 @@ def run(options: RunOptions) -> int:
         agree_on_plan(session, plan, config, settings)
         members = ", ".join(map(str, session.members))
         where = members if session.distributed else f"cores {','.join(map(str, cores))}"
-        work = f"{counted(config.minibatches, 'minibatch')} through {counted(len(plan.stages), 'stage')} on {where}"
+        minibatches = config.minibatches(settings.pace.update_every)
+        work = f"{counted(minibatches, 'minibatch')} through {counted(len(plan.stages), 'stage')} on {where}"
         turns = ", which they take in turns" if settings.clock == "virtual" else ""
         note(f"{plan.model}: {work}{turns}, {settings.pace.words}{_other(plan, settings.pace)}; "
              f"{settings.pace.update_words(plan.batch_size)}")  # fmt: skip
+
+        if sentence := waiting_words(scheduled(plan, schedule_of(settings.pace, len(plan.stages), minibatches))):
+            note(sentence)
 
         with (
             claimed(cores),
             runtime.pipeline.pool_of(cores, options.stall_timeout_s, session) as pool,
             nullcontext() if session.distributed else runtime.timeline.live_view(cores) as watch,
             runtime.pipeline.executions_of(config, [plan], pool, settings, watch, session=session) as executions,
-            executions[plan.form].loaded(plan, config.minibatches) as loaded,
+            executions[plan.form].loaded(plan, minibatches) as loaded,
         ):
             result = loaded.run_loaded().result
         if session.leads:

@@ -199,6 +199,11 @@ class Reader:
         whole = torch.empty((self._wanted.inputs.shape[0], *pair[1].shape[1:]), dtype=pair[1].dtype, device="meta")
         return spec_of("targets", whole)
 
+    @property
+    def first_samples(self) -> int:
+        """How many samples the first minibatch has, which has been read for what its targets look like."""
+        return len(self._peeked[0][0]) if self._peeked and self._peeked[0] else 0
+
     def too_few(self, wanted: int) -> InputError:
         """Return the error that there are fewer minibatches than ``wanted``."""
         return InputError(

@@ -20,7 +20,7 @@ from profiler.files import write_whole
 from profiler.machine import uninterrupted
 from runtime.errors import TrainingWarning
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 _MOST = 1 << 62
 
 
@@ -144,7 +144,7 @@ def read_checkpoint(path: Path, content: bytes | None = None) -> Checkpoint:
 
 def _odd_values(values: Mapping[str, Any]) -> Iterator[str]:
     """Yield what in a checkpoint is not what it should be, or contradicts itself; the first may be the only one."""
-    numbers = ("minibatches", "updates", "epoch", "position")
+    numbers = ("minibatches", "parts", "updates", "epoch", "position")
     if type(values["seed"]) is not int:
         yield "its seed is no whole number"
     for name in (name for name in numbers if type(values[name]) is not int or not 0 <= values[name] < _MOST):

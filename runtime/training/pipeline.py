@@ -2,16 +2,18 @@
 
 import math
 import threading
+import warnings
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 import torch
 from torch import Tensor
 
-from optimizer.plan import Plan
-from optimizer.schedule import Pace, ScheduleName
+from optimizer.plan import Plan, scheduled, waiting_words
+from optimizer.schedule import Pace, ScheduleName, schedule_of
 from profiler.capture import (
     SEED,
     LossFunction,
@@ -29,7 +31,7 @@ from profiler.python_arguments import AboveZero, Cores, Count, Hint, python_face
 from profiler.report import counted
 from profiler.settings import DEFAULT_RULE, Update
 from runtime.cluster import Session
-from runtime.errors import Drained, InputError, RunError
+from runtime.errors import Drained, InputError, RunError, TrainingWarning
 from runtime.pipeline import PATIENCE_S, Execution, cores_for, one_by_one, without_tensors
 from runtime.results import ChannelName, TrainingResult
 from runtime.supervisor import Watch, WorkerPool, expect_stages
@@ -155,7 +157,7 @@ class Pipeline:
         self._execution: Execution | None = None
         self.minibatches = self.updates = self.epoch = self.position = self._parts = 0
         self.last: TrainingResult | None = None
-        self._counted = True
+        self._counted, self._warned = True, False
 
     def __repr__(self) -> str:
         """Return in one line what is trained, how far, and whether its processes run."""
@@ -233,6 +235,7 @@ class Pipeline:
             reader = execution.read(loader, "the data of the loader", cut=self._cut)
             try:
                 self._load(execution, reader.target_spec())
+                self._warn_of_waits(reader.first_samples)
                 with draining(execution.stop) as pressed:
                     self._counted = False
                     before = self.minibatches, self._parts
@@ -253,6 +256,21 @@ class Pipeline:
             finally:
                 reader.close()
             return result
+
+    def _warn_of_waits(self, samples: int) -> None:
+        """Warn, once, where a minibatch of so many samples has too few parts to keep all stages busy."""
+        plan, enough = self._plan, 2 * len(self._plan.stages) - 1
+        every = -(-samples // plan.batch_size) if self._cut else self._settings.pace.update_every
+        pace = replace(self._settings.pace, update_every=every)
+        sentence = waiting_words(scheduled(plan, schedule_of(pace, len(plan.stages), 4 * every)))
+        if not sentence or self._warned:
+            return
+        self._warned = True
+        if self._cut:
+            fit = samples // enough
+            remedy = f"plan for {counted(fit, 'sample')}" if fit else f"give minibatches of {enough} samples or more"
+            sentence = f"the loader's minibatches of {samples} samples are cut into {every}: {sentence}; {remedy}"
+        warnings.warn(sentence, TrainingWarning, stacklevel=4)
 
     @property
     def metric_name(self) -> str:

@@ -39,11 +39,12 @@ def _models_on_the_path(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def left_behind() -> list[psutil.Process]:
-    return [one for one in psutil.Process().children() if "runtime.baselines.process" in one.cmdline()]
+    there = [one for one in psutil.Process().children() if one.status() != psutil.STATUS_ZOMBIE]
+    return [one for one in there if "runtime.baselines.process" in one.cmdline()]
 
 
 def plan(stages: int = 2) -> Plan:
-    return Planner(profile_of(captured_model(CONFIG), 0), stages, CONFIG.minibatches).optimized()
+    return Planner(profile_of(captured_model(CONFIG), 0), stages, CONFIG.minibatches()).optimized()
 
 
 @pytest.fixture

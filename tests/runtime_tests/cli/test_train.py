@@ -227,7 +227,10 @@ def test_learning_rates_of_a_configuration_are_used(tmp_path: Path) -> None:
         (["train", *MODEL], "there is nothing to train on; name a factory of a loader with --data"),
         (["train", *MODEL, "--data", "loaders:number"], "returned a int; it has to return a loader of pairs"),
         (["train", *MODEL, "--data", "loaders:breaks", "--stages", "2"], "raised ValueError: no data here"),
-        (["train", *MODEL, "--data", "loaders:raising", "--stages", "2"], "raised OSError at minibatch 1"),
+        (
+            ["train", *MODEL, "--data", "loaders:raising", "--stages", "2", "--schedule", "1f1b"],
+            "raised OSError at minibatch 1",
+        ),
         (["train", *MODEL, "--data", "loaders:wrong_labels", "--stages", "2"], "the model has 5 classes"),
         ([*TRAIN, "--resume", "run.ckpt", "--log", "run.ckpt"], "--log and --resume name one file"),
         ([*TRAIN, "--save", "/proc/model.pt"], "cannot write /proc/model.pt"),
@@ -240,47 +243,6 @@ def test_what_cannot_be_done_is_refused_in_a_sentence(
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith("error: ")
     assert words in line
-
-
-def test_one_process_sees_what_the_pipeline_saw(in_folder: Path) -> None:
-    """Though what its dropout draws comes between, and the trained weights are written before."""
-    import loaders
-
-    loaders.SEEN.clear()
-    batch = [*MODEL[:-2], "2", "--quiet"]
-    arguments = [
-        "train",
-        *batch,
-        "--data",
-        "loaders:remembered",
-        "--stages",
-        "2",
-        "--epochs",
-        "3",
-        "--against",
-        "plain",
-    ]
-    assert cli.main([*arguments, "--save", "model.pt"]) == 0
-    half = len(loaders.SEEN) // 2
-    assert loaders.SEEN[:half] == loaders.SEEN[half:]
-    assert loaders.SEEN[: half // 3] != loaders.SEEN[half // 3 : 2 * half // 3], "in another order each epoch"
-    assert (in_folder / "model.pt").exists()
-
-
-def test_a_pipeline_is_trained_against_one_process(capsys: pytest.CaptureFixture[str], in_folder: Path) -> None:
-    against = (*TRAIN, "--epochs", "2", "--against", "plain")
-    assert cli.main([*against, "--plot", "curves.svg"]) == 0
-    out = " ".join(capsys.readouterr().out.split())
-    assert "a pipeline against one process" in out
-    assert "mean loss in one process" in out
-    assert out.count("%") == 2 * 2 + 2, "an accuracy an epoch and way, and the last ones in a sentence"
-    assert b"one process" in (in_folder / "curves.svg").read_bytes()
-    assert cli.main([*against, "--json"]) == 0
-    epochs = json.loads(capsys.readouterr().out)
-    assert [set(epoch) for epoch in epochs] == [{"pipeline", "plain"}] * 2
-    assert epochs[1]["plain"]["minibatches"] == epochs[1]["pipeline"]["minibatches"] > 0
-    assert cli.main([*against, "--checkpoint", "kept.pt"]) == 2
-    assert "--against plain trains both from the start" in capsys.readouterr().err
 
 
 def test_sigterm_to_all_processes_of_a_job_in_the_background_drains_and_keeps(tmp_path: Path) -> None:
@@ -360,8 +322,15 @@ def test_a_log_is_not_emptied_before_the_model_is_known_to_work(tmp_path: Path) 
 
 
 def test_what_runs_says_how_many_samples_an_update_has_before_it_runs(capsys: pytest.CaptureFixture[str]) -> None:
-    assert cli.main([word for word in (*TRAIN, "--schedule", "1f1b-flush") if word != "--quiet"]) == 0
+    assert (
+        cli.main([word for word in (*TRAIN, "--schedule", "1f1b-flush", "--update-every", "8") if word != "--quiet"])
+        == 0
+    )
     said = capsys.readouterr().err
     assert said.index("an update takes 32 samples: 8 minibatches of 4") < said.index("epoch 1/1")
+    assert cli.main(told) == 0
+    said = capsys.readouterr().err
+    cut = "an update takes a minibatch of the loader, in parts of 4 samples or fewer"
+    assert said.index(cut) < said.index("are cut into 1: with 1 minibatch an update, stages wait")
     assert cli.main([word for word in ("run", *MODEL, "--stages", "2", "--batches", "4") if word != "--quiet"]) == 0
     assert "an update takes one minibatch, 4 samples" in capsys.readouterr().err

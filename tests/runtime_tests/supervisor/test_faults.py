@@ -25,7 +25,7 @@ from processes import forked, templates
 from strategies import profile_of
 
 from optimizer.planning import Planner
-from optimizer.schedule import Pace
+from optimizer.schedule import pace_of
 from profiler.capture import captured_model
 from profiler.capture.layer_graph import capture
 from profiler.execution import Captured
@@ -200,15 +200,16 @@ def test_a_stage_that_fails_in_its_turn_is_named_and_takes_nobody_with_it(
 @pytest.mark.usefixtures("struck_at")
 def test_a_stage_that_is_slow_is_not_declared_dead(usable: tuple[int, ...]) -> None:
     """The others wait for it for longer than the stall timeout, which each of its own actions keeps."""
-    captured = failing("slow forward", RUN)
-    cores = [usable[stage % len(usable)] for stage in range(3)]
-    settings = Settings(rule=RULE, seed=SEED, pace=Pace("gpipe", MINIBATCHES))
+    stages, bounds = 4, (0, 0b00011, 0b00111, 0b01111, 0b11111)
+    captured = failing("slow forward", stages - 1)  # which stage 1 has in flight, before it runs a backward
+    cores = [usable[stage % len(usable)] for stage in range(stages)]
+    settings = Settings(rule=RULE, seed=SEED, pace=pace_of("1f1b", stages))
     with (
-        WorkerPool(cores, stall_timeout_s=1.5) as pool,
+        WorkerPool(cores, stall_timeout_s=0.8) as pool,
         Execution(captured, pool, settings) as execution,
     ):
-        result = execution.run(plan_of(captured, BOUNDS, stages=3), MINIBATCHES)
-    assert max(action.wait_s for action in result.stages[0].actions) > 1.5
+        result = execution.run(plan_of(captured, bounds, stages=stages), MINIBATCHES)
+    assert max(action.wait_s for action in result.stages[0].actions) > 0.8
     assert len(result.losses) == MINIBATCHES
 
 

@@ -1,5 +1,6 @@
 """A loader's minibatch is one update, cut into parts: plain torch that adds up the same parts trains the same bits."""
 
+import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from trained import Pairs, pipeline, plan_for
 
 from optimizer.schedule import SCHEDULES, ScheduleName
 from profiler.settings import SGD
-from runtime.errors import InputError, RunError
+from runtime.errors import InputError, RunError, TrainingWarning
 
 pytestmark = pytest.mark.usefixtures("pinned_process", "kept_workers")
 
@@ -126,6 +127,19 @@ def test_a_loader_that_raises_ends_after_whole_minibatches() -> None:
         with pytest.raises(InputError, match="raised OSError at minibatch 2: the disk is gone"):
             own.train(broken())
         assert own.minibatches == 2
+
+
+def test_too_few_parts_to_keep_all_stages_busy_are_warned_of_once() -> None:
+    kind = small_models.Plain
+    with pipeline(kind, plan_for(kind, 4)) as own:
+        with pytest.warns(TrainingWarning, match="of 16 samples are cut into 4: with 4 minibatches an upda"):
+            own.train(loader(16, 16))
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", TrainingWarning)
+            own.train(loader(16))
+    with pipeline(kind, plan_for(kind, 4)) as own, warnings.catch_warnings():
+        warnings.simplefilter("error", TrainingWarning)
+        own.train(loader(28))
 
 
 class Normed(nn.Module):

@@ -28,12 +28,12 @@ def test_two_pipelines_train_side_by_side_one_of_them_in_a_thread_and_leave_noth
     states: list[dict[str, Tensor]] = []
 
     def in_a_thread() -> None:
-        with pipeline(kind, plan) as other:
+        with pipeline(kind, plan, schedule="1f1b") as other:
             other.train(pairs(5))
             states.append(other.state_dict())
 
     thread = threading.Thread(target=in_a_thread)
-    with pipeline(kind, plan) as trained:
+    with pipeline(kind, plan, schedule="1f1b") as trained:
         thread.start()
         trained.train(pairs(5))
         thread.join()
@@ -69,7 +69,7 @@ def test_a_loader_with_worker_processes_is_read_once() -> None:
     inputs, targets = (torch.cat(parts) for parts in zip(*pairs(4), strict=True))
     dataset = torch.utils.data.TensorDataset(inputs, targets)
     replay = replay_of(kind, plan_for(kind, 2))
-    with pipeline(kind, plan_for(kind, 2)) as trained:
+    with pipeline(kind, plan_for(kind, 2), schedule="1f1b") as trained:
         for _ in range(2):
             trained.train(torch.utils.data.DataLoader(dataset, batch_size=4, num_workers=1))
             replay.part(as_fed(pairs(4)))
