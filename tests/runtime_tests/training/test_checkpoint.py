@@ -138,7 +138,7 @@ def test_checkpoints_that_cannot_be_used_are_refused_and_nothing_changes(tmp_pat
     before = {key: tensor.clone() for key, tensor in trained.state_dict().items()}
     for file, words in (
         (torn, "is no whole checkpoint"),
-        (old, "is a checkpoint of format 0, and this version reads format 1"),
+        (old, "is a checkpoint of format 0, and this version reads format 2"),
         (other, "is no checkpoint, though torch can read it"),
         (tmp_path / "nowhere", "cannot read .*nowhere: No such file"),
         (tmp_path, "cannot read"),
