@@ -65,14 +65,6 @@ PICTURES = (
     ),
 )  # fmt: skip
 OTHERS = """
-## Accuracy against time
-```console not run by the tests: it takes half an hour
-python benchmarks/time_to_accuracy.py
-```
-Each schedule beside one plain process, five seeds ([table](results/2026-11-26-sharing-updates.md#does-it-learn)).
-
-![Validation accuracy against samples and against seconds](time-to-accuracy.svg)
-
 ## Planning time
 ```console not run by the tests: it takes minutes
 python benchmarks/planning_time.py

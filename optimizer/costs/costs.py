@@ -13,7 +13,8 @@ prefix sums, others for the last stage, plus one term for either cut.
 What updates cost a minibatch depends on the schedule (``Pace.price``): with an update every m minibatches an m-th of
 one, beside the current version or in place, and of m minibatches, for m − 1, what adding to a gradient takes more than
 writing it anew, each rounded to whole nanoseconds. Under ``1f1b`` the last stage holds one version, and updates in
-place: that is saving(v), which else is 0. A backward that is split takes as long as one that is not.
+place: that is saving(v), which else is 0. Where backwards are split, what that takes more
+is added.
 
 Not modelled here: what cores do to each other (``plan.noise``), and the few layers whose backward is cheaper at a cut.
 Source: the cost model of PipeDream (SOSP 2019, section 3.1) with the update and multi-tensor cuts added.
@@ -47,7 +48,8 @@ class Costs:
     Attributes:
         parts: The blocks of layers that a cut may separate, as ``ideals.blocks`` gives them.
         forward_ns: Each layer's forward; likewise ``backward_ns``, of which ``weight_gradients_ns`` may come later.
-        adding_ns: What adding to its gradient takes more than writing it anew, not below −``backward_ns``.
+        adding_ns: What adding to its gradient takes more than writing it anew, not below −``backward_ns``;
+            ``splitting_ns``, what its backward takes more in two.
         beside_ns: Its update beside the current version; ``in_place_ns``, in place.
         values: What cuts can carry, the model's input first.
         heap_bytes: What a stage's heap holds beyond what its layers need.
@@ -60,6 +62,7 @@ class Costs:
     backward_ns: tuple[int, ...]
     weight_gradients_ns: tuple[int, ...]
     adding_ns: tuple[int, ...]
+    splitting_ns: tuple[int, ...]
     beside_ns: tuple[int, ...]
     in_place_ns: tuple[int, ...]
     loss_forward_ns: int
@@ -71,7 +74,7 @@ class Costs:
     def weights_ns(self, *, last: bool = False) -> list[int]:
         """Return each layer's forward + backward + accumulate + update, in the last stage or in another one."""
         updates_ns = self.in_place_ns if self.pace.updates_in_place(last=last) else self.beside_ns
-        prices = [self.pace.price(*row) for row in zip(self.adding_ns, updates_ns, strict=True)]
+        prices = [self.pace.price(*row) for row in zip(self.adding_ns, self.splitting_ns, updates_ns, strict=True)]
         extra_ns = [round(accumulate_ns) + round(update_ns) for accumulate_ns, update_ns in prices]
         return [sum(times) for times in zip(self.forward_ns, self.backward_ns, extra_ns, strict=True)]
 
@@ -121,6 +124,10 @@ def costs_of(profile: Profile, pace: Pace = PLAIN_1F1B) -> Costs:
         weight_gradients_ns=tuple(nanoseconds(layer.weight_gradients_s) for layer in profile.layers),
         adding_ns=tuple(
             max(-own_ns, nanoseconds(layer.accumulate_s))
+            for own_ns, layer in zip(backward_ns, profile.layers, strict=True)
+        ),
+        splitting_ns=tuple(
+            max(-own_ns, nanoseconds(layer.splitting_s))
             for own_ns, layer in zip(backward_ns, profile.layers, strict=True)
         ),
         beside_ns=tuple(nanoseconds(layer.update_s) for layer in profile.layers),

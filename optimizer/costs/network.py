@@ -105,6 +105,7 @@ def _scaled(costs: Costs, factor: Fraction) -> Costs:
         backward_ns=scale(costs.backward_ns),
         weight_gradients_ns=scale(costs.weight_gradients_ns),
         adding_ns=scale(costs.adding_ns),
+        splitting_ns=scale(costs.splitting_ns),
         beside_ns=scale(costs.beside_ns),
         in_place_ns=scale(costs.in_place_ns),
         loss_forward_ns=round(costs.loss_forward_ns * factor),

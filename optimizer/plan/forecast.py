@@ -38,6 +38,7 @@ def scheduled(plan: Plan, schedule: Schedule) -> Plan:
         schedule=schedule.pace.name,
         update_every=schedule.pace.update_every,
         held=schedule.pace.held,
+        meets=schedule.pace.meets,
         stages=tuple(stages),
         predicted=predict(stages, plan.batch_size, schedule),
     )
@@ -46,7 +47,7 @@ def scheduled(plan: Plan, schedule: Schedule) -> Plan:
 def paced(stage: Stage, pace: Pace, *, in_place: bool) -> Stage:
     """Return a stage with what adding up gradients and updating come to a minibatch under a schedule."""
     update_s = stage.update_in_place_s if in_place else stage.update_beside_s
-    accumulate_s, update_s = pace.price(stage.adding_s, update_s)
+    accumulate_s, update_s = pace.price(stage.adding_s, stage.splitting_s, update_s)
     return replace(stage, accumulate_s=accumulate_s, update_s=update_s)
 
 

@@ -67,7 +67,8 @@ class Stage:
         forward_s: The loss included in the last stage; likewise ``backward_s``, of which ``weight_gradients_s`` is what
             a backward leaves for later that is split.
         accumulate_s: What adding up gradients comes to a minibatch under the plan's schedule, where several share an
-            update: all of them but the first add ``adding_s``.
+            update: all of them but the first add ``adding_s``. And ``splitting_s``, what a backward takes more in two,
+            where it is split.
         update_s: A minibatch's share of an update under the plan's schedule. An update takes ``update_beside_s``, which
             writes the next weight version beside the current one, or ``update_in_place_s`` where the stage holds one
             version only.
@@ -89,6 +90,7 @@ class Stage:
     weight_gradients_s: Seconds
     accumulate_s: Difference
     adding_s: Difference
+    splitting_s: Difference = 0.0
     update_s: Seconds
     update_beside_s: Seconds
     update_in_place_s: Seconds
@@ -175,7 +177,8 @@ class Plan(Shown):
         slicing: Which layers are cut inside; ``precision``, in which all run.
         method: How it was found: ``exact``, ``bounded`` (not proven), a scheme's or another planner's name.
         schedule: What is predicted; ``update_every``, how many minibatches an update takes under it; ``held``, how
-            many a stage may hold between its two parts of a backward, where that is split.
+            many a stage may hold between its two parts of a backward, where that is split; ``meets``, whether stages
+            wait for each other before an update.
         planned_for: The schedule that the split was searched for, and that bottleneck and bound are about.
         bottleneck_s: The largest stage's ``total_s``, over a network with the messages that it sends.
         lower_bound_s: No legal split has a smaller bottleneck than this.
@@ -195,6 +198,7 @@ class Plan(Shown):
     schedule: ScheduleName
     update_every: Annotated[int, Meta(ge=1, le=100_000)] = 1
     held: Annotated[int, Meta(ge=0, le=100_000)] = 0
+    meets: bool = False
     planned_for: Pace
     momenta: Count
     stages: Annotated[tuple[Stage, ...], Meta(min_length=1)]
@@ -263,7 +267,7 @@ class Plan(Shown):
     @property
     def pace(self) -> Pace:
         """The schedule that is predicted."""
-        return Pace(self.schedule, self.update_every, self.held)
+        return Pace(self.schedule, self.update_every, self.held, self.meets)
 
     @property
     def actions(self) -> Schedule:

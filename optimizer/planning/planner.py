@@ -60,6 +60,7 @@ class Planner:
                 f"{profile.model} has {len(profile.layers)} layers, and at most {MOST_LAYERS} can be planned for; "
                 "build it of larger ones"
             )
+        pace = replace(pace, meets=profile.bounds_norm and pace.rule.synchronous)
         self.costs: Costs = costs_of(profile, pace)
         most = len(self.costs.parts)
         if stages > most:

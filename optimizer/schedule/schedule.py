@@ -27,7 +27,7 @@ pipeline parallelism", ICLR 2024, arXiv 2401.10241 (the split, and 2(S âˆ’ s) âˆ
 
 import math
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, Literal
 
 from msgspec import Meta
@@ -103,21 +103,25 @@ class Pace:
 
     Attributes:
         held: H where backwards are split; 0 where they are not, for then no minibatch is held after its backward.
+        meets: Whether a stage waits before an update until all have the gradients for it, to learn the norm of all.
     """
 
     name: ScheduleName
     update_every: Annotated[int, Meta(ge=1, le=1_000_000)]
     held: Annotated[int, Meta(ge=0, le=1_000_000)] = 0
+    meets: bool = False
 
-    def price(self, adding: float, update: float) -> tuple[float, float]:
-        """Return what adding up gradients, and updating, come to a minibatch.
+    def price(self, adding: float, splitting: float, update: float) -> tuple[float, float]:
+        """Return what adding up gradients in a backward that may be split, and updating, come to a minibatch.
 
         Args:
             adding: What adding to a gradient takes more than writing it anew, which all minibatches of an update but
                 the first do.
+            splitting: What a backward takes more in two.
             update: What an update takes.
         """
-        return adding * (self.update_every - 1) / self.update_every, update / self.update_every
+        added = adding * (self.update_every - 1) / self.update_every + splitting * self.rule.splits
+        return added, update / self.update_every
 
     @property
     def rule(self) -> ScheduleRule:
@@ -153,7 +157,7 @@ class Pace:
         """Return the pace that is asked for; this one, as far as nothing is."""
         if update_every is None and name in {None, self.name}:
             return self
-        return pace_of(name or self.name, stages, update_every)
+        return replace(pace_of(name or self.name, stages, update_every), meets=self.meets)
 
     @property
     def words(self) -> str:
@@ -262,14 +266,20 @@ class Progress:
         """How many minibatches have left their gradients."""
         return self.weights if self._rule.splits else self.backwards
 
+    @property
+    def due(self) -> int | None:
+        """The last minibatch of an update for which all gradients are there; None where none is due."""
+        finished = self.finished
+        return finished - 1 if self.updated < finished and self.ends_update(finished - 1) else None
+
     def choices(self) -> Iterator[tuple[Kind, int]]:
         """Yield what the stage may do next, each with its minibatch: it does the first for which all it needs is there.
 
         Nothing once all is done.
         """
         finished, forwards, backwards = self.finished, self.forwards, self.backwards
-        if self.updated < finished and self.ends_update(finished - 1):
-            yield "U", finished - 1
+        if self.due is not None:
+            yield "U", self.due
             return
         fits = forwards - backwards < self._ahead and forwards - finished < self._held and forwards != self.minibatches
         if not self._rule.synchronous:

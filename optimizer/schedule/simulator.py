@@ -66,13 +66,14 @@ def simulate(  # noqa: PLR0917 - who runs, how long it takes, and the ways betwe
     free_s = [0.0] * stages
     spans: list[list[Span]] = [[] for _ in range(stages)]
     wakes = [(0.0, stage) for stage in range(stages)]
+    meetings = _Meetings(stages)
     while wakes:
         now_s, stage = heapq.heappop(wakes)
         if now_s < free_s[stage]:
             continue  # it is busy, and wakes when it is free
         soonest_s = None
         for kind, minibatch in progress[stage].choices():
-            waits = (kind == "F" and stage) or (kind == "B" and stage != last)
+            waits = (kind == "F" and stage) or (kind == "B" and stage != last) or (kind == "U" and pace.meets)
             at_s = arrived[stage].get((kind, minibatch)) if waits else now_s
             if at_s is not None and at_s <= now_s:
                 break
@@ -87,6 +88,11 @@ def simulate(  # noqa: PLR0917 - who runs, how long it takes, and the ways betwe
         spans[stage].append(Span(Action(stage, kind, minibatch), now_s, end_s))
         free_s[stage] = end_s
         heapq.heappush(wakes, (end_s, stage))
+        if pace.meets and (at_s := meetings.all_there_s(progress[stage], kind, end_s)) is not None:
+            for each in range(stages):
+                arrived[each]["U", progress[stage].finished - 1] = at_s
+            wakes += [(at_s, each) for each in range(stages)]
+            heapq.heapify(wakes)
         other = stage + 1 if kind == "F" else stage - 1
         if kind in ways and 0 <= other < stages:
             at_s = ways[kind].arrival_s(min(stage, other), end_s)
@@ -94,6 +100,22 @@ def simulate(  # noqa: PLR0917 - who runs, how long it takes, and the ways betwe
             heapq.heappush(wakes, (at_s, other))
     assert all(own.updated == minibatches for own in progress), "no order of these can stop"
     return spans
+
+
+class _Meetings:
+    """The meetings of all stages before updates."""
+
+    def __init__(self, stages: int) -> None:
+        self._stages = stages
+        self._came_s: dict[int, list[float]] = {}
+
+    def all_there_s(self, progress: Progress, kind: Kind, end_s: float) -> float | None:
+        """Return when all stages have the gradients of an update, if a stage that has acted is the last of them."""
+        if kind == "U" or progress.due is None:
+            return None
+        came_s = self._came_s.setdefault(progress.due, [])
+        came_s.append(end_s)
+        return max(came_s) if len(came_s) == self._stages else None
 
 
 class _Ways:

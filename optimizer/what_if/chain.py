@@ -12,7 +12,7 @@ from optimizer.costs import Costs, Problem, Rounds, members_of, nanoseconds, pre
 from optimizer.errors import PartitionError
 from optimizer.plan import Plan, most_simulated
 from optimizer.planning import Planner, Schemes, scheme_cuts
-from optimizer.schedule import Schedule, factors, pace_of, steady_minibatches
+from optimizer.schedule import Schedule, factors, steady_minibatches
 from optimizer.search import captured_order, solve
 from profiler.report import counted, groups
 
@@ -97,7 +97,8 @@ class Chain:
         form: In words; nothing where layers are whole, in float32.
         minibatches: Of a run.
         schedule: In words; ``update_every``, minibatches an update; ``synchronous``, whether all of an update use the
-            same weights; ``splits``, whether backwards are split.
+            same weights; ``splits``, whether backwards are split; ``meets``, whether stages wait for each other before
+            an update.
         stretches: One more than ``cuts``.
         pace: How slow the machine was in each round, over the rounds around it, as a share of the usual.
         neighbours: Beside how many busy cores it was profiled; 0 where nothing tells how much less others disturb.
@@ -111,6 +112,7 @@ class Chain:
     update_every: int
     synchronous: bool
     splits: bool
+    meets: bool
     stretches: tuple[Stretch, ...]
     cuts: tuple[Cut, ...]
     loss_forward_ns: int
@@ -168,6 +170,7 @@ def chain_of(planner: Planner, schemes: Schemes, minibatches: int | None = None)
         update_every=pace.update_every,
         synchronous=pace.rule.synchronous,
         splits=pace.rule.splits,
+        meets=pace.meets,
         stretches=tuple(_stretch(costs, members, borders, rounds) for members in stretches),
         cuts=tuple(_cut(costs, ideal) for ideal in bounds[1:-1]),
         loss_forward_ns=costs.loss_forward_ns,
@@ -196,8 +199,10 @@ def _stretch(costs: Costs, members: Sequence[int], borders: set[str], rounds: Ro
         summed(costs.in_place_ns if costs.pace.updates_in_place(last=last) else costs.beside_ns)
         for last in (False, True)
     ]
-    adding_ns = summed(costs.adding_ns)
-    (accumulate_ns, update_ns), (_, update_last_ns) = (costs.pace.price(adding_ns, own_ns) for own_ns in updates_ns)
+    adding_ns, splitting_ns = summed(costs.adding_ns), summed(costs.splitting_ns)
+    (accumulate_ns, update_ns), (_, update_last_ns) = (
+        costs.pace.price(adding_ns, splitting_ns, own_ns) for own_ns in updates_ns
+    )
     return Stretch(
         layers=tuple(layer.name for layer in layers),
         border=layers[-1].name in borders,
@@ -230,7 +235,7 @@ def _cut(costs: Costs, ideal: int) -> Cut:
 
 
 def _pipeline(planner: Planner, stages: int, minibatches: int, bounds: Sequence[int], schemes: Schemes) -> Pipeline:
-    pace = pace_of(planner.costs.pace.name, stages, planner.costs.pace.update_every)
+    pace = planner.costs.pace.changed(None, stages, planner.costs.pace.update_every)
     schedule, simulated = Schedule(pace, stages, minibatches), min(minibatches, most_simulated(pace, stages))
     costs = replace(planner.costs, pace=pace)
     problem = Problem(costs, stages, minibatches)

@@ -68,7 +68,8 @@ const whatIf = (() => {
   // When the last stage's backwards end: each stage does the first choice that all is there for, as soon as it is free.
   function ends(chain, pipeline, minibatches, duration) {
     const last = pipeline.ahead.length - 1, ended = [];
-    const stages = pipeline.ahead.map(ahead => ({ahead, done: [0, 0, 0, 0], free: 0, F: [], B: []}));
+    const stages = pipeline.ahead.map(ahead => ({ahead, done: [0, 0, 0, 0], free: 0, F: [], B: [], U: []})), came = {};
+    const due = own => (chain.splits ? own.done[2] : own.done[1]) - 1;
     let wakes = stages.map((_, stage) => [0, stage]), latest = 0;
     while (wakes.length) {
       let first = 0;
@@ -79,21 +80,28 @@ const whatIf = (() => {
       const [[now, stage]] = wakes.splice(first, 1), own = stages[stage];
       if (now < own.free) continue;
       const known = choices(chain, pipeline, own, minibatches).map(kind => {
-        const waits = (kind === "F" && stage) || (kind === "B" && stage < last);
-        return [kind, waits ? own[kind][own.done["FB".indexOf(kind)]] : now];
+        const waits = (kind === "F" && stage) || (kind === "B" && stage < last) || (kind === "U" && chain.meets);
+        return [kind, waits ? own[kind][kind === "U" ? due(own) : own.done["FB".indexOf(kind)]] : now];
       }).filter(([, at]) => at !== undefined);
       const [kind] = known.find(([, at]) => at <= now) ?? [];
       if (!kind) {
         if (known.length) wakes.push([Math.min(...known.map(([, at]) => at)), stage]);
         continue;
       }
-      const minibatch = kind === "U" ? (chain.splits ? own.done[2] : own.done[1]) - 1 : own.done["FBW".indexOf(kind)];
+      const minibatch = kind === "U" ? due(own) : own.done["FBW".indexOf(kind)];
       if (kind === "U") own.done[3] = minibatch + 1;
       else own.done["FBW".indexOf(kind)]++;
       own.free = now + duration(stage, kind, minibatch);
       wakes.push([own.free, stage]);
       latest = Math.max(latest, own.free);
       if (kind === "B" && stage === last) ended.push(own.free);
+      if (chain.meets && kind === (chain.splits ? "W" : "B") && choices(chain, pipeline, own, minibatches)[0] === "U") {
+        const there = came[due(own)] = [...(came[due(own)] || []), own.free], at = Math.max(...there);
+        for (const each of there.length > last ? stages.keys() : []) {
+          stages[each].U[due(own)] = at;
+          wakes.push([at, each]);
+        }
+      }
       const other = kind === "F" ? stage + 1 : kind === "B" ? stage - 1 : -1;
       if (stages[other]) {
         stages[other][kind][minibatch] = own.free;

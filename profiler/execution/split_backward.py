@@ -8,7 +8,7 @@ reads its parameters. Whatever else learns, such as norms and embeddings, has it
 Source: Qi et al., "Zero bubble pipeline parallelism", ICLR 2024, section 2.1.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, TypeGuard
@@ -30,14 +30,23 @@ class Left:
     """The gradients of one layer's parameters, to be computed later.
 
     Attributes:
-        weight: The layer's.
-        add: Computes them, and adds them to those that the parameters have.
-        holds: What is kept alive for that: the layer's input, and the gradient of its output.
+        parameters: The layer's weight, and its bias if it has one.
+        used: The weight as the forward used it, which may be a cast.
+        holds: What is kept alive for them: the layer's input, and the gradient of its output.
     """
 
-    weight: nn.Parameter
-    add: Callable[[], None]
+    module: Layer
+    parameters: tuple[nn.Parameter, nn.Parameter | None]
+    used: Tensor
     holds: tuple[Tensor, Tensor]
+
+    def add(self) -> None:
+        """Compute them, and add them to those that the parameters have."""
+        inputs, gradient = self.holds
+        with torch.no_grad():
+            found = _weight_gradients(self.module, gradient, inputs, self.used, self.parameters)
+            for parameter, own in zip(self.parameters, found, strict=True):
+                _add(parameter, own)
 
 
 class Later:
@@ -132,14 +141,8 @@ class _Layer(torch.autograd.Function):
         module, (weight, bias) = context.layer, context.parameters
         for_inputs = _input_gradient(module, gradient, inputs, own) if context.needs_input_grad[1] else None
 
-        @torch.no_grad()
-        def add() -> None:
-            of_weight, of_bias = _weight_gradients(module, gradient, inputs, own, (weight, bias))
-            _add(weight, of_weight)
-            _add(bias, of_bias)
-
         later: Later | None = getattr(weight, _LATER, None)
-        if later is not None and later.takes(Left(weight, add, (inputs, gradient))):
+        if later is not None and later.takes(Left(module, (weight, bias), own, (inputs, gradient))):
             return None, for_inputs, None, None, None
         return None, for_inputs, *_weight_gradients(module, gradient, inputs, own, (weight, bias)), None
 

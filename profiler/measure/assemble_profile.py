@@ -174,6 +174,7 @@ def _layers(measured: Measured, shares: StepShares, alone: StepShares | None) ->
                 in_place_share=measured.in_place_shares[position],
                 accumulate_s=measured.accumulation_s[position] - measured.casting_s[position],
                 weight_gradients_s=backward_s * measured.split.share(position),
+                splitting_s=backward_s * measured.split.longer(position),
                 left_bytes=measured.split.held_bytes.get(position, 0),
                 cast_bytes=counts.cast_bytes[position],
                 features=can[operation.name][0],

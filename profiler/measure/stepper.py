@@ -242,23 +242,23 @@ class Stepper:
         backward = self._backward(loss, events, clock)
         return forward, backward, self._update(used, clock)
 
-    def split_step(self) -> tuple[dict[int, float], dict[int, float], dict[int, int]]:
+    def split_step(self) -> tuple[dict[int, float], dict[int, float], dict[int, float], dict[int, int]]:
         """Run a step whose backward is in two, as a stage does that splits it.
 
         Returns:
-            By layer: what the backward took but for what it left, and what that took; and the bytes that it held until
-            then, of inputs and gradients that no layer behind it holds.
+            By layer: what the forward took, the backward but for what it left, and that; and the bytes that it held
+            until then, of inputs and gradients that no layer behind it holds.
         """
         used = self.versions.bind()
         with self.versions.leaving(self.segment.separable) as left:
-            _, events, loss = self._instrumented_forward(self.clock)
+            forward, events, loss = self._instrumented_forward(self.clock)
             backward = self._backward(loss, events, self.clock)
             del loss
             weights: dict[int, float] = {}
             held: dict[int, int] = {}
             seen: set[int] = set()
             for own in left:
-                position = self._position_of(own.weight)
+                position = self._position_of(own.parameters[0])
                 storages = {tensor.untyped_storage().data_ptr(): tensor.untyped_storage() for tensor in own.holds}
                 held[position] = sum(storage.nbytes() for key, storage in storages.items() if key not in seen)
                 seen |= storages.keys()
@@ -266,9 +266,9 @@ class Stepper:
                 own = left.pop(0)
                 start = self.clock()
                 own.add()
-                weights[self._position_of(own.weight)] = self.clock() - start
+                weights[self._position_of(own.parameters[0])] = self.clock() - start
         self._update(used, self.clock)
-        return backward, weights, held
+        return forward, backward, weights, held
 
     def _position_of(self, weight: nn.Parameter) -> int:
         """Return the place of the layer that reads a weight."""

@@ -41,7 +41,7 @@ class Layer:
     Attributes:
         backward_s: Time of the backward; includes the gradient of its input where anything upstream learns.
         weight_gradients_s: What of ``backward_s`` is the gradients of its own parameters, which a backward that is
-            split leaves for later; 0 where it stays in one.
+            split leaves for later; 0 where it stays in one. ``splitting_s``, what it takes more in two.
         update_s: Time of updating its parameters and writing their next version beside the current one.
         in_place_share: What an update in place takes of that, which is how a stage with one weight version updates.
         accumulate_s: What a minibatch takes more that shares its update with earlier ones: its backward adds to their
@@ -78,6 +78,7 @@ class Layer:
     in_place_share: Annotated[float, Meta(ge=0, le=1000)] = 1.0
     accumulate_s: Annotated[float, Meta(ge=-1e6, le=1e6)] = 0.0
     weight_gradients_s: Seconds = 0.0
+    splitting_s: Annotated[float, Meta(ge=-1e6, le=1e6)] = 0.0
     left_bytes: Bytes = 0
     features: Count = 0
     uncuttable: str = ""

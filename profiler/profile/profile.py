@@ -92,6 +92,11 @@ class Profile(Shown):
     table: ClassVar[str] = "profiler.report.table:show_profile"
 
     @property
+    def bounds_norm(self) -> bool:
+        """Whether the update rule bounds the norm of all gradients, for which stages wait for each other."""
+        return "a bounded norm" in self.update_rule
+
+    @property
     def loud(self) -> bool:
         """Whether the machine was so loud that one split cannot be told from another."""
         return self.uncertainty > LOUD

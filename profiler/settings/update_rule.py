@@ -9,6 +9,8 @@ from profiler.python_arguments import BelowOne, Hint, NotNegative, python_face
 
 LearningRate = Callable[[int], float]
 """Returns the learning rate of an update, given how many there have been before it; on nothing else may it depend."""
+BOUNDED_NORM = "a bounded norm"
+"""What the words of a rule with ``clip_norm`` say of it."""
 RuleName = Literal["sgd", "adam", "adamw"]
 
 
@@ -57,7 +59,7 @@ class UpdateRule:
     def kind(self) -> str:
         """The rule in words, as far as what it keeps and costs depends on it: the numbers themselves cost nothing."""
         parts: dict[str, float] = {"momentum": self.momentum if self.name == "sgd" else 0, "Nesterov": self.nesterov}
-        parts |= {"weight decay": self.weight_decay, "clipping": self.clip, "a bounded norm": self.clip_norm}
+        parts |= {"weight decay": self.weight_decay, "clipping": self.clip, BOUNDED_NORM: self.clip_norm}
         chosen = [word for word, present in parts.items() if present]
         return f"{self.name} with {' and '.join(chosen)}" if chosen else self.name
 

@@ -153,7 +153,7 @@ class Execution:
         if reader:
             with redirect_stdout(sys.stderr):
                 target = reader.target_spec()
-        pace = settings.pace
+        pace = replace(settings.pace, meets=bool(settings.rule.clip_norm))
         chosen = schedule_of(pace, len(plan.stages), minibatches)
         planned, requirements = scheduled(plan, chosen), requirements_of(chosen)
         here = [stage for stage in range(len(plan.stages)) if self._on_this_host(stage)]

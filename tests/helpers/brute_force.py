@@ -21,7 +21,8 @@ def work_ns(layer: Layer, pace: Pace, *, last: bool) -> int:
     )
     every = pace.update_every
     update = beside if pace.name == "1f1b" and not last else in_place
-    return forward + backward + round(max(adding, -backward) * (every - 1) / every) + round(update / every)
+    split = max(round(layer.splitting_s * 1e9), -backward) if pace.name == "zero-bubble" else 0
+    return forward + backward + round(max(adding, -backward) * (every - 1) / every + split) + round(update / every)
 
 
 def stage_costs(

@@ -102,6 +102,7 @@ def random_profiles(draw: st.DrawFn, most: int = 7, copy_cost: CopyCost = COPY_C
             in_place_share=draw(st.sampled_from([1.0, 0.5, 1.5])),
             accumulate_s=draw(st.sampled_from([0.0, 0.001, 0.002, -0.001])),
             left_bytes=draw(sizes),
+            splitting_s=draw(st.sampled_from([0.0, 0.001])),
             weight_gradients_s=draw(st.sampled_from([0.0, one.backward_s / 2, one.backward_s])),
         )
         for one in layers

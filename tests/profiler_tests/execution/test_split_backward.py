@@ -72,7 +72,7 @@ class Parts:
 
 
 def owner_of(model: nn.Module, left: Left) -> nn.Module:
-    return next(module for module in model.modules() if getattr(module, "weight", None) is left.weight)
+    return next(module for module in model.modules() if getattr(module, "weight", None) is left.parameters[0])
 
 
 def batches(count: int = 2) -> list[tuple[Tensor, Tensor]]:
@@ -211,5 +211,5 @@ def test_what_a_layer_holds_is_its_input_and_the_gradient_of_its_output() -> Non
     with parts.versions.leaving(parts.segment.separable) as left:
         parts.segment.forward(values, parts.versions.attributes, 0, 0)
         torch.autograd.backward(captured.loss([values[name] for name in captured.outputs], targets))
-        held = {tuple(own.weight.shape): [tuple(tensor.shape) for tensor in own.holds] for own in left}
+        held = {tuple(own.parameters[0].shape): [tuple(tensor.shape) for tensor in own.holds] for own in left}
     assert held == {(small_models.CLASSES, 32): [(4, 32), (4, small_models.CLASSES)], (32, 768): [(4, 768), (4, 32)]}

@@ -132,7 +132,7 @@ def test_a_split_step_tells_what_each_layer_leaves_and_trains_the_same() -> None
         steppers.append(stepper(small_models.Residual()))
     ours, theirs = steppers
     for _ in range(2):
-        backward, weights, held = ours.split_step()
+        _, backward, weights, held = ours.split_step()
         theirs.instrumented_step(theirs.clock)
     names = [operation.name for operation in ours.segment.operations]
     split = {names[at] for at in weights}
