@@ -49,9 +49,9 @@ class RunningOptions(PlanningOptions):
         str | None,
         option("package.module:function of your minibatches (random)", under="model and data", metavar="P.M:F"),
     ] = None
-    on_nan: Annotated[
-        OnNan, option("at a loss that is no number, or leaves (stop)", under="more", choices=("stop", "warn"))
-    ] = "stop"
+    on_nan: Annotated[OnNan, option("at a loss that is no number (stop)", under="more", choices=("stop", "warn"))] = (
+        "stop"
+    )
     stall_timeout_s: Annotated[
         float | None,
         option(

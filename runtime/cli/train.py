@@ -230,7 +230,7 @@ def _course(
     first = profiler.capture.several_inputs(config, model)
     modelled = config.loss == profiler.capture.MODEL_LOSS
     with (
-        runtime.training.training_progress(total, plan.batch_size) as progress,
+        runtime.training.training_progress(total) as progress,
         runtime.training.Pipeline(
             model, plan, update=config.rule, learning_rate=learning_rate(config),
             sample=first.given if first else None,
@@ -241,6 +241,7 @@ def _course(
             on_nan=options.on_nan, stall_timeout_s=options.stall_timeout_s, watch=progress, session=session,
         ) as pipeline,
     ):  # fmt: skip
+        progress.pipeline = pipeline
         if options.resume:
             pipeline.resume(options.resume)
             _say_where(options, pipeline)

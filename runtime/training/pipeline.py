@@ -157,7 +157,7 @@ class Pipeline:
         self._execution: Execution | None = None
         self.minibatches = self.updates = self.epoch = self.position = self._parts = 0
         self.last: TrainingResult | None = None
-        self._counted, self._warned = True, False
+        self._counted, self._warned, self._samples = True, False, plan.batch_size
 
     def __repr__(self) -> str:
         """Return in one line what is trained, how far, and whether its processes run."""
@@ -235,7 +235,8 @@ class Pipeline:
             reader = execution.read(loader, "the data of the loader", cut=self._cut)
             try:
                 self._load(execution, reader.target_spec())
-                self._warn_of_waits(reader.first_samples)
+                self._samples = reader.first_samples
+                self._warn_of_waits(self._samples)
                 with draining(execution.stop) as pressed:
                     self._counted = False
                     before = self.minibatches, self._parts
@@ -420,6 +421,12 @@ class Pipeline:
         if not self._cut:
             return self._settings.pace.update_words(samples)
         return f"an update takes a minibatch of the loader, in parts of {counted(samples, 'sample')} or fewer"
+
+    @property
+    def each(self) -> tuple[int, int]:
+        """How many samples a minibatch of the loader has, by its first, and how many actions it takes a stage."""
+        parts = -(-self._samples // self._plan.batch_size) if self._cut else 1
+        return self._samples, (2 + self._settings.pace.rule.splits) * parts + 1
 
     @property
     def weight_bytes(self) -> int:

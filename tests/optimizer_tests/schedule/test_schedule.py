@@ -149,7 +149,7 @@ def ticked(pace: Pace, stages: int, minibatches: int, took: dict[tuple[int, Kind
         updates = count(stage, "U")
         due = min((updates + 1) * every, minibatches)
         if w == due and not done(stage, "U", due - 1):
-            last = "W" if split else "B"
+            last: Kind = "W" if split else "B"
             all_there = all(done(other, last, due - 1) for other in range(stages))
             return Action(stage, "U", due - 1) if all_there or not pace.meets else None
         if b < f and (stage == stages - 1 or done(stage + 1, "B", b)):
