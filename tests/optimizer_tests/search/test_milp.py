@@ -4,7 +4,7 @@ from brute_force import legal_assignments, memory
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from milp import optimum
-from paces import drawn_pace
+from paces import drawn_pace, paces_within
 from strategies import random_profiles
 
 from optimizer.costs import costs_of, names_of
@@ -25,15 +25,16 @@ def test_the_search_and_the_mixed_integer_programme_agree(found: Profile, stages
     name = data.draw(st.sampled_from([layer.name for layer in found.layers]))
     forced = tuple(_behind(found, name)) if data.draw(st.booleans()) else ()
     pace = drawn_pace(data, stages, every=(4, 5))
-    wanted = optimum(found, stages, 8, limit, forced, pace)
     try:
         plan = Planner(
             found, stages, 8, pace=pace, memory_limit_bytes=limit, cut_after=[forced] if forced else []
         ).optimized()
     except PartitionError:
-        assert wanted is None
+        assert all(optimum(found, stages, 8, limit, forced, own) is None for own in paces_within(pace, stages, limit))
         return
+    assert plan.pace in paces_within(pace, stages, limit)
     sent = sum(stage.send_bytes for stage in plan.stages)
+    wanted = optimum(found, stages, 8, limit, forced, plan.pace)
     assert (round(plan.bottleneck_s * 1e6), sent) == wanted
 
 
