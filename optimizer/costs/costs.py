@@ -13,14 +13,14 @@ prefix sums, others for the last stage, plus one term for either cut.
 What updates cost a minibatch depends on the schedule (``Pace.price``): with an update every m minibatches an m-th of
 one, beside the current version or in place, and of m minibatches, for m − 1, what adding to a gradient takes more than
 writing it anew, each rounded to whole nanoseconds. Under ``1f1b`` the last stage holds one version, and updates in
-place: that is saving(v), which else is 0. Where backwards are split, what that takes more
-is added.
+place: that is saving(v), which else is 0. Where backwards are split, what that takes more is
+added.
 
 Not modelled here: what cores do to each other (``plan.noise``), and the few layers whose backward is cheaper at a cut.
 Source: the cost model of PipeDream (SOSP 2019, section 3.1) with the update and multi-tensor cuts added.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from optimizer.costs.ideals import blocks, members_of
@@ -122,14 +122,8 @@ def costs_of(profile: Profile, pace: Pace = PLAIN_1F1B) -> Costs:
         forward_ns=forward_ns,
         backward_ns=backward_ns,
         weight_gradients_ns=tuple(nanoseconds(layer.weight_gradients_s) for layer in profile.layers),
-        adding_ns=tuple(
-            max(-own_ns, nanoseconds(layer.accumulate_s))
-            for own_ns, layer in zip(backward_ns, profile.layers, strict=True)
-        ),
-        splitting_ns=tuple(
-            max(-own_ns, nanoseconds(layer.splitting_s))
-            for own_ns, layer in zip(backward_ns, profile.layers, strict=True)
-        ),
+        adding_ns=_in_backward([layer.accumulate_s for layer in profile.layers], backward_ns),
+        splitting_ns=_in_backward([layer.splitting_s for layer in profile.layers], backward_ns),
         beside_ns=tuple(nanoseconds(layer.update_s) for layer in profile.layers),
         in_place_ns=tuple(nanoseconds(layer.update_in_place_s) for layer in profile.layers),
         loss_forward_ns=nanoseconds(profile.loss.forward_s),
@@ -138,6 +132,11 @@ def costs_of(profile: Profile, pace: Pace = PLAIN_1F1B) -> Costs:
         momenta=profile.momenta,
         heap_bytes=profile.heap_bytes,
     )
+
+
+def _in_backward(more_s: Sequence[float], backward_ns: Sequence[int]) -> tuple[int, ...]:
+    """Return what backwards take more, in nanoseconds, and not so much less that nothing is left of them."""
+    return tuple(max(-own_ns, nanoseconds(own_s)) for own_ns, own_s in zip(backward_ns, more_s, strict=True))
 
 
 def _values(profile: Profile, position: Mapping[str, int]) -> tuple[Value, ...]:

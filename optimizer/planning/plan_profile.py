@@ -12,6 +12,7 @@ from optimizer.planning.schemes import load_schemes
 from optimizer.schedule import ASYNCHRONOUS, ScheduleName, pace_of
 from profiler.profile import Profile
 from profiler.python_arguments import Count, Hint, python_face
+from profiler.settings import usual_minibatches
 
 
 @python_face
@@ -56,7 +57,7 @@ def plan(
     planner = Planner(
         profile,
         stages=count,
-        minibatches=minibatches or max(12, 4 * pace.update_every),
+        minibatches=minibatches or usual_minibatches(pace.update_every),
         pace=pace,
         memory_limit_bytes=memory_limit_bytes,
         cut_after=groups,

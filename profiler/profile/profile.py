@@ -25,6 +25,7 @@ from profiler.profile.layers import (
     Timing,
     parts_s,
 )
+from profiler.settings import BOUNDED_NORM
 from profiler.shown import Shown
 
 FORMAT_VERSION: Literal[15] = 15
@@ -94,7 +95,7 @@ class Profile(Shown):
     @property
     def bounds_norm(self) -> bool:
         """Whether the update rule bounds the norm of all gradients, for which stages wait for each other."""
-        return "a bounded norm" in self.update_rule
+        return BOUNDED_NORM in self.update_rule
 
     @property
     def loud(self) -> bool:

@@ -90,7 +90,7 @@ class Config:
 
     def minibatches(self, update_every: int = 1) -> int:
         """Return how many minibatches a run has where none are wanted in particular: some whole updates of so many."""
-        return self.batches or max(12, 4 * update_every)
+        return self.batches or usual_minibatches(update_every)
 
     @property
     def rule(self) -> UpdateRule:
@@ -109,6 +109,11 @@ class Config:
     def size_name(self) -> str:
         """The size of a sample in file names: ``128`` for images, ``16x32`` for a sample shape."""
         return "x".join(map(str, self.sample_shape)) or str(self.image_size)
+
+
+def usual_minibatches(update_every: int) -> int:
+    """Return how many minibatches a run has where nothing is said: 12, or four updates of so many."""
+    return max(12, 4 * update_every)
 
 
 def for_model(name: str) -> Config:

@@ -10,7 +10,7 @@ from profiler.python_arguments import BelowOne, Hint, NotNegative, python_face
 LearningRate = Callable[[int], float]
 """Returns the learning rate of an update, given how many there have been before it; on nothing else may it depend."""
 BOUNDED_NORM = "a bounded norm"
-"""What the words of a rule with ``clip_norm`` say of it."""
+"""What the words of an update rule with ``clip_norm`` say of it."""
 RuleName = Literal["sgd", "adam", "adamw"]
 
 

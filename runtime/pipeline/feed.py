@@ -229,16 +229,15 @@ class Feed:
             else:
                 self._together.append(pair)
                 self._read += 1
-        self._ahead.extend(self._shared_out(self._reader.cut))
+        self._ahead.extend(self._shared_out(self._reader))
         self._together.clear()
         return True
 
-    def _shared_out(self, most: int) -> Iterator[_Ahead]:
-        """Yield what has been read for an update, each minibatch in parts of ``most`` samples at most; 0: whole."""
+    def _shared_out(self, reader: Reader) -> Iterator[_Ahead]:
+        """Yield what has been read for an update, each minibatch in its parts."""
         first = self._before + self._read - len(self._together)
         for number, (inputs, targets) in enumerate(self._together):
-            samples = len(inputs)
-            parts = -(-samples // most) if most else 1
+            samples, parts = len(inputs), reader.parts_of(len(inputs))
             cut = zip(inputs.tensor_split(parts), targets.tensor_split(parts), strict=True)
             for place, (own, theirs) in enumerate(cut, 1):
                 part = len(own) / samples

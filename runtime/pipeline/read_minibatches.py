@@ -137,9 +137,13 @@ class Reader:
         self._iterator = self._iterable = None
 
     @property
-    def cut(self) -> int:
-        """How many samples a part of a minibatch has at most; 0 where it stays whole."""
-        return self._wanted.inputs.shape[0] if self._wanted.cut else 0
+    def cut(self) -> bool:
+        """Whether each minibatch is an update, and is cut into parts."""
+        return self._wanted.cut
+
+    def parts_of(self, samples: int) -> int:
+        """Return into how many parts a minibatch of so many samples is cut; 1 where it stays whole."""
+        return -(-samples // self._wanted.inputs.shape[0]) if self.cut else 1
 
     @property
     def _awaited(self) -> str:
@@ -262,7 +266,7 @@ class Reader:
                 f"{where} have inputs {tuple(inputs.shape)} of {inputs.dtype}, and the plan is for {spec.shape} of "
                 f"{spec.dtype} or fewer samples; plan for that shape, or change the data"
             )
-        parts = -(-len(inputs) // self.cut) if self.cut else 1
+        parts = self.parts_of(len(inputs))
         if len(inputs) // parts == 1 and self._wanted.batch_norm:
             which = "have a single sample" if parts == 1 else f"have {len(inputs)} samples, cut into {parts} parts"
             raise InputError(

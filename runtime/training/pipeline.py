@@ -157,7 +157,7 @@ class Pipeline:
         self._execution: Execution | None = None
         self.minibatches = self.updates = self.epoch = self.position = self._parts = 0
         self.last: TrainingResult | None = None
-        self._counted, self._warned, self._samples = True, False, plan.batch_size
+        self._counted, self._warned, self._each = True, False, (0, 1)
 
     def __repr__(self) -> str:
         """Return in one line what is trained, how far, and whether its processes run."""
@@ -235,8 +235,7 @@ class Pipeline:
             reader = execution.read(loader, "the data of the loader", cut=self._cut)
             try:
                 self._load(execution, reader.target_spec())
-                self._samples = reader.first_samples
-                self._warn_of_waits(self._samples)
+                self._look_at(reader.first_samples, reader.parts_of(reader.first_samples))
                 with draining(execution.stop) as pressed:
                     self._counted = False
                     before = self.minibatches, self._parts
@@ -258,13 +257,16 @@ class Pipeline:
                 reader.close()
             return result
 
-    def _warn_of_waits(self, samples: int) -> None:
-        """Warn, once, where a minibatch of so many samples has too few parts to keep all stages busy."""
+    def _look_at(self, samples: int, parts: int) -> None:
+        """Note how large a minibatch is; warn, once, where it has too few parts to keep all stages busy."""
+        before, self._each = self._each, (samples, parts)
+        if self._warned or before == self._each:
+            return
         plan, enough = self._plan, 2 * len(self._plan.stages) - 1
-        every = -(-samples // plan.batch_size) if self._cut else self._settings.pace.update_every
+        every = parts if self._cut else self._settings.pace.update_every
         pace = replace(self._settings.pace, update_every=every)
         sentence = waiting_words(scheduled(plan, schedule_of(pace, len(plan.stages), 4 * every)))
-        if not sentence or self._warned:
+        if not sentence:
             return
         self._warned = True
         if self._cut:
@@ -425,8 +427,8 @@ class Pipeline:
     @property
     def each(self) -> tuple[int, int]:
         """How many samples a minibatch of the loader has, by its first, and how many actions it takes a stage."""
-        parts = -(-self._samples // self._plan.batch_size) if self._cut else 1
-        return self._samples, (2 + self._settings.pace.rule.splits) * parts + 1
+        samples, parts = self._each
+        return samples, (2 + self._settings.pace.rule.splits) * parts + 1
 
     @property
     def weight_bytes(self) -> int:

@@ -184,12 +184,8 @@ class Stage:
             return self.versions.newest
         if self._undoes:
             self._kept.forget(self._first_of[minibatch])
-        self._forget_before(minibatch + 1)
+        self._first_of = {own: first for own, first in self._first_of.items() if own > minibatch}
         return version
-
-    def _forget_before(self, minibatch: int) -> None:
-        for done in [own for own in self._first_of if own < minibatch]:
-            del self._first_of[done]
 
     def stop(self, minibatch: int, reason: str = "", *, by_input: bool = False) -> None:
         """Train on no minibatch of the update of this one, nor on any after; what they have left is undone."""
