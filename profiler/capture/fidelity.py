@@ -25,7 +25,7 @@ from torch import Tensor, nn
 
 from profiler.capture.following import follow
 from profiler.capture.inputs import laid_out
-from profiler.capture.undo import own_buffers, plain_values, untouched
+from profiler.capture.undo import own_buffers, plain_values, seed_generators, untouched
 from profiler.errors import CaptureError, one_line
 from profiler.execution import Captured, Ref, fetch_attribute, run_layer, whole
 from profiler.machine import blaming
@@ -198,9 +198,7 @@ def _run(captured: Captured, batch: _Batch, forward: Forward, *, backward: bool)
     with own_buffers(model):
         if backward:
             _shrink_buffers(model)
-        torch.manual_seed(_SEED)
-        random.seed(_SEED)
-        np.random.seed(_SEED)  # noqa: NPY002 - the generator that such code uses
+        seed_generators(_SEED)
         outputs, returned = forward(captured, batch.inputs.clone())
         drawn = {
             "torch": torch.get_rng_state().numpy().tobytes(),

@@ -2,18 +2,17 @@
 
 import copy
 import importlib
-import random
 import sys
 import warnings
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import nn
 
 from profiler.capture.sendable import refuse_unfit_parameters
+from profiler.capture.undo import seed_generators
 from profiler.errors import ModelError, one_line, suggest
 from profiler.machine import shortage
 
@@ -96,9 +95,7 @@ def made(name: str, seed: int) -> Any:
     Torch's, Python's and numpy's generators are seeded between the import, which may draw the first time, and the call.
     """
     made_by = find(name)
-    torch.manual_seed(seed)
-    random.seed(seed)
-    np.random.seed(seed % (1 << 32))  # noqa: NPY002 - the generator that such code uses
+    seed_generators(seed)
     try:
         return made_by()
     except (Exception, SystemExit) as error:

@@ -35,6 +35,13 @@ def own_buffers(model: nn.Module) -> Iterator[None]:
             module._buffers |= buffers  # noqa: SLF001
 
 
+def seed_generators(seed: int) -> None:
+    """Let the generators of torch, Python and numpy start alike."""
+    torch.manual_seed(seed)
+    random.seed(seed)
+    np.random.seed(seed % (1 << 32))  # noqa: NPY002 - the generator that such code uses
+
+
 @contextmanager
 def untouched(model: nn.Module) -> Iterator[None]:
     """Undo what happens to a model's tensors and its modules' plain attributes, and what generators have drawn."""

@@ -18,6 +18,7 @@ from torch.fx.node import map_aggregate
 from profiler.capture.following.recorder import Call, Failed, Recorder, UnfollowableError
 from profiler.capture.following.sizes import PartingError, with_sizes
 from profiler.capture.inputs import laid_out
+from profiler.capture.undo import seed_generators
 from profiler.errors import CaptureError, one_line
 from profiler.execution import Inputs, Operation, Ref, Size, leaves, map_tree, tree_leaves
 from profiler.machine import shortage
@@ -119,7 +120,7 @@ def _recorded(
 ) -> tuple[list[Call], Any]:
     """Return the calls of a forward, and what it returns with a ``Ref`` for each tensor."""
     recorder = Recorder(model, opaque)
-    torch.manual_seed(SEED)
+    seed_generators(SEED)  # a branch may be taken by chance
     received = sample.clone()
     recorder.received(received)
     tensors = {own.name: recorder.taken(own, received) for own in inputs.taken}
