@@ -3,8 +3,8 @@
     python benchmarks/split_backward.py --model alexnet resnet50 vgg16 language-model --batch-size 4
 
 For each model, on one core: forward and both parts of the backward over forward and the backward in one (median of the
-rounds, and the middle half); then for each kind of layer that is split, B + W over the backward in one, and which share
-W is. ``language-model`` is that of the examples, a GPT with a tied head.
+rounds, and the middle half); then, of steps with a clock between layers, for each kind of layer that is split B + W
+over the backward in one, and which share W is. ``language-model`` is that of the examples, a GPT with a tied head.
 
 Leave the machine alone meanwhile.
 """
@@ -61,6 +61,24 @@ def kinds_of(stepper: Stepper) -> dict[int, str]:
     return kinds
 
 
+def step_s(stepper: Stepper, *, split: bool) -> float:
+    """Return what a forward and a backward take as a stage runs them, no clock between layers."""
+    versions, segment = stepper.versions, stepper.segment
+    versions.bind()
+    with versions.leaving(segment.separable if split else ()) as left:
+        start = stepper.clock()
+        values = stepper.received()
+        segment.forward(values, versions.attributes, 0, stepper.minibatch)
+        loss = stepper.captured.loss([values[name] for name in stepper.captured.outputs], stepper.labels)
+        values.clear()
+        loss.backward()  # type: ignore[no-untyped-call]
+        while left:
+            left.pop(0).add()
+        took_s = stepper.clock() - start
+    versions.drop_gradients()
+    return took_s
+
+
 def measure(name: str, batch_size: int, rounds: int) -> None:
     """Print what the steps of a model took."""
     stepper = stepper_of(name, batch_size)
@@ -68,14 +86,11 @@ def measure(name: str, batch_size: int, rounds: int) -> None:
     wholes: list[float] = []
     joint, split, later = (defaultdict[str, list[float]](list) for _ in range(3))
     for number in range(rounds + 2):
-        forward, backward, _ = stepper.instrumented_step(stepper.clock)
-        ahead, back, weights, _ = stepper.split_step()
+        _, backward, _ = stepper.instrumented_step(stepper.clock)
+        _, back, weights, _ = stepper.split_step()
         if number < 2:
             continue
-        wholes.append(
-            (sum(ahead.values()) + sum(back.values()) + sum(weights.values()))
-            / (sum(forward.values()) + sum(backward.values()))
-        )
+        wholes.append(step_s(stepper, split=True) / step_s(stepper, split=False))
         for kind in {kinds[position] for position in weights}:
             own = [position for position in weights if kinds[position] == kind]
             joint[kind].append(sum(backward[position] for position in own))
