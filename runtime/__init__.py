@@ -15,4 +15,4 @@
 #   worker/      what runs inside a stage's process
 #   channels/    move tensors between stages: shared-memory rings, gloo
 #   results.py   the files of runs and verifications
-#   fault.py     whose fault a failure is;  errors.py  what users are told
+#   failure.py   who failed, and whose failure comes first;  errors.py  what users are told

@@ -20,7 +20,7 @@ import runtime.channels
 from profiler.errors import one_line
 from runtime.channels import Rendezvous
 from runtime.cluster.errand import Errand
-from runtime.cluster.messages import Heartbeat, Member, RootCause, decoded, encoded
+from runtime.cluster.messages import Heartbeat, Member, decoded, encoded
 from runtime.cluster.rank_session import (
     ARRIVAL,
     BEAT_S,
@@ -34,6 +34,7 @@ from runtime.cluster.rank_session import (
 )
 from runtime.cluster.torchrun import Placement
 from runtime.errors import InputError
+from runtime.failure import Failure
 
 if TYPE_CHECKING:
     from torch.distributed import ProcessGroup
@@ -190,7 +191,7 @@ class _Meeting:
 
     def _refuse(self, sentence: str) -> NoReturn:
         """Let all that have come know that there will be no run."""
-        settled(self._run, ROOT_CAUSE, RootCause(sentence, exit_code=InputError.exit_code))
+        settled(self._run, ROOT_CAUSE, Failure(reason=sentence, cause="input"))
         self._end_if_over()
         raise AssertionError
 

@@ -4,7 +4,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from runtime.fault import Cause
+from runtime.failure import Failure
 
 T = TypeVar("T")
 
@@ -27,22 +27,13 @@ class Member(msgspec.Struct, frozen=True):
         return f"rank {self.rank} on {self.host} ({self.address})"
 
 
-class Fault(msgspec.Struct, frozen=True):
-    """The failure of a rank, told by itself or by another."""
-
-    rank: int
-    cause: Cause
-    reason: str
-    notes: tuple[str, ...] = ()
-
-
 class Heartbeat(msgspec.Struct, frozen=True):
     """A rank's sign of life, with all that the others have to know of it.
 
     Attributes:
         number: How many there have been before.
         waits_for: What its stage waits for, if it does, since ``waits_s`` seconds.
-        fault: What has befallen it.
+        failure: What has befallen it.
         gone: The rank whose process it has seen end.
         left: Whether it has ended in order.
         stopping: Whether it was told to end, so that all train what has been read, and no more.
@@ -51,27 +42,19 @@ class Heartbeat(msgspec.Struct, frozen=True):
     number: int = 0
     waits_for: str = ""
     waits_s: float = 0.0
-    fault: Fault | None = None
+    failure: Failure | None = None
     gone: int | None = None
     left: bool = False
     stopping: bool = False
 
 
-class RootCause(msgspec.Struct, frozen=True):
-    """The run is over: what every rank says, and its exit code."""
-
-    sentence: str
-    notes: tuple[str, ...] = ()
-    exit_code: int = 1
-
-
 # Made before there are threads: to work out a type in one while another collects garbage ends the process.
 _DECODERS: dict[type, msgspec.json.Decoder[Any]] = {
-    kind: msgspec.json.Decoder(kind) for kind in (Member, Heartbeat, RootCause)
+    kind: msgspec.json.Decoder(kind) for kind in (Member, Heartbeat, Failure)
 }
 
 
-def encoded(message: msgspec.Struct) -> str:
+def encoded(message: Member | Heartbeat | Failure) -> str:
     """Return a message as the store takes it."""
     return msgspec.json.encode(message).decode()
 

@@ -18,19 +18,19 @@ import msgspec
 from profiler.errors import StageplanError, one_line
 from runtime.channels import Rendezvous
 from runtime.cluster.errand import SLICE_S, Errand
-from runtime.cluster.messages import Fault, Heartbeat, Member, RootCause, decoded, encoded
+from runtime.cluster.messages import Heartbeat, Member, decoded, encoded
 from runtime.cluster.root_cause import GRACE_S, RootCauseAnalysis, silence
 from runtime.cluster.session import Session
 from runtime.cluster.torchrun import Placement
-from runtime.errors import Drained, Ended, InputError, NeighbourGone, RunError
-from runtime.fault import cause_of
+from runtime.errors import Drained, Ended, NeighbourGone
+from runtime.failure import Failure, cause_of
 from runtime.worker import Phase, Progress
 
 if TYPE_CHECKING:
     from torch.distributed import ProcessGroup, Store
 
 T = TypeVar("T")
-M = TypeVar("M", bound=msgspec.Struct)
+M = TypeVar("M", Member, Failure)
 LEAD = 0
 BEAT_S = 0.25
 """How often a rank gives a heartbeat."""
@@ -72,7 +72,7 @@ class RankSession(Session):
         self.rank, self.members, self.rendezvous = place.rank, tuple(members), rendezvous
         self._store, self._connect, self._timeout_s = store, connect, timeout_s
         self._analysis = RootCauseAnalysis(members, place.rank, timeout_s, stall_s)
-        self._root_cause: RootCause | None = None
+        self._root_cause: Failure | None = None
         self._told: StageplanError | None = None
         self._own, self._launcher = Heartbeat(), place.launcher
         self._asked_s: float | None = None
@@ -95,7 +95,7 @@ class RankSession(Session):
             self._say(waits_for=stage.doing if waits else "", waits_s=max(0.0, now_s - stage.since_s))
         self._note_overdue(now_s)
         if self._root_cause:
-            self._told = _error_of(self._root_cause)
+            self._told = self._root_cause.error()
             raise self._told
 
     @property
@@ -201,7 +201,7 @@ class RankSession(Session):
                 raise
             root_cause = self._told_everyone(error)
             if isinstance(error, StageplanError) and root_cause:
-                raise _error_of(root_cause) from error
+                raise root_cause.error() from error
             raise
         finally:
             self._close()
@@ -221,24 +221,16 @@ class RankSession(Session):
         with self._saying:
             self._own = msgspec.structs.replace(self._own, **news)
 
-    def _told_everyone(self, error: BaseException) -> RootCause | None:
+    def _told_everyone(self, error: BaseException) -> Failure | None:
         """Tell the others what has happened here, and return what is said of it everywhere, if that comes in time."""
-        fault = self._own.fault or self._fault_of(error)
-        self._say(fault=fault)
+        failure = self._own.failure or _failure_of(error)
+        self._say(failure=failure)
         self._wake.set()
-        deadline = time.perf_counter() + (self._timeout_s if fault.cause == "neighbour" else 0) + 10 * GRACE_S
+        deadline = time.perf_counter() + (self._timeout_s if failure.cause == "neighbour" else 0) + 10 * GRACE_S
         while not self._root_cause and time.perf_counter() < deadline:
             self._serving.join(SLICE_S / 10)
             self._note_overdue(time.perf_counter())
         return self._root_cause
-
-    def _fault_of(self, error: BaseException) -> Fault:
-        notes = tuple(getattr(error, "__notes__", ()))
-        if isinstance(error, StageplanError):
-            cause = "neighbour" if isinstance(error, Ended) else cause_of(error)
-            return Fault(self.rank, cause, str(error), () if cause == "input" else notes)
-        what = "interrupted" if isinstance(error, KeyboardInterrupt) else f"{type(error).__name__}: {one_line(error)}"
-        return Fault(self.rank, "stage", what, notes)
 
     def _watch(self) -> None:
         """Note when the process of the next rank ends before it has said goodbye."""
@@ -259,7 +251,7 @@ class RankSession(Session):
                 self._asked_s = time.perf_counter()
                 if os.getppid() != self._launcher:  # which has gone, and would leave this process behind
                     self._launcher = os.getppid()
-                    self._say(fault=self._own.fault or Fault(self.rank, "stage", "its launcher has ended"))
+                    self._say(failure=self._own.failure or Failure(reason="its launcher has ended"))
                     os.kill(os.getpid(), signal.SIGTERM)
                 self._beat()
                 if not self._root_cause:
@@ -270,9 +262,9 @@ class RankSession(Session):
             self._beat(left=self._settled)  # else its end is to be noticed
         except RuntimeError:
             reason = "its launcher's store has gone: that process, or its host, has ended"
-            self._root_cause = self._root_cause or RootCause(f"{self.members[LEAD]}: {reason}")
+            self._root_cause = self._root_cause or Failure(who=str(self.members[LEAD]), reason=reason)
         except Exception as error:  # noqa: BLE001 - a thread that dies quietly would leave every rank waiting
-            self._root_cause = RootCause(f"{self.here}: {type(error).__name__}: {one_line(error)}")
+            self._root_cause = Failure(who=str(self.here), reason=f"{type(error).__name__}: {one_line(error)}")
 
     def _beat(self, **news: Any) -> None:
         self._say(number=self._own.number + 1, stopping=self._stopping, **news)
@@ -299,7 +291,7 @@ class RankSession(Session):
             self._overdue = asked_s, now_s
         elif now_s - self._overdue[1] > 2 * BEAT_S:
             reason = f"{silence(now_s - asked_s)} (seen from {self.here}, which may be cut off itself)"
-            self._root_cause = self._root_cause or RootCause(f"{self.members[LEAD]}: {reason}")
+            self._root_cause = self._root_cause or Failure(who=str(self.members[LEAD]), reason=reason)
 
     def _close(self) -> None:
         """Leave, say goodbye to the rank that watches this one, and let a store that ends with rank 0 be read first."""
@@ -330,9 +322,9 @@ def settled(store: "Store", key: str, message: M) -> M:
     return decoded(store.compare_set(key, "", encoded(message)), type(message))
 
 
-def root_cause_in(store: "Store") -> RootCause | None:
+def root_cause_in(store: "Store") -> Failure | None:
     """Return the root cause that is settled in a run's store, if one is."""
-    return decoded(store.get(ROOT_CAUSE), RootCause) if store.check([ROOT_CAUSE]) else None
+    return decoded(store.get(ROOT_CAUSE), Failure) if store.check([ROOT_CAUSE]) else None
 
 
 def leave(store: "Store", ranks: int) -> None:
@@ -343,9 +335,12 @@ def leave(store: "Store", ranks: int) -> None:
         time.sleep(_POLL_S)
 
 
-def _error_of(root_cause: RootCause) -> RunError | InputError:
-    kind = InputError if root_cause.exit_code == InputError.exit_code else RunError
-    error = kind(root_cause.sentence)
-    for note in root_cause.notes:
-        error.add_note(note)
-    return error
+def _failure_of(error: BaseException) -> Failure:
+    """Return a rank's failure by what it has raised."""
+    notes = tuple(getattr(error, "__notes__", ()))
+    if isinstance(error, StageplanError):
+        return Failure(
+            reason=str(error), cause="neighbour" if isinstance(error, Ended) else cause_of(error), notes=notes
+        )
+    what = "interrupted" if isinstance(error, KeyboardInterrupt) else f"{type(error).__name__}: {one_line(error)}"
+    return Failure(reason=what, notes=notes)

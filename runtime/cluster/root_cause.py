@@ -5,10 +5,10 @@ consequences are known, a rank that has gone is about to be noticed by its silen
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 
-from runtime.cluster.messages import Fault, Heartbeat, Member, RootCause
-from runtime.errors import InputError
-from runtime.fault import Accused, verdict
+from runtime.cluster.messages import Heartbeat, Member
+from runtime.failure import Failure, first_of
 
 _CUT_OFF = "nothing heard of any other rank: the network of this host is down"
 _GONE = "its process has ended without a word, or the connection to it broke"
@@ -29,7 +29,7 @@ class RootCauseAnalysis:
             stall_s: How long all may wait for each other.
         """
         self._members, self._here, self._timeout_s, self._stall_s = members, here, timeout_s, stall_s
-        self._faults: dict[int, tuple[float, Fault]] = {}
+        self._failures: dict[int, Failure] = {}
         self._last_s: float | None = None
         self._heard: dict[int, tuple[int, float]] = {}
         self._silent: set[int] = set()
@@ -52,48 +52,41 @@ class RootCauseAnalysis:
         for rank, beat in enumerate(heartbeats):
             if beat.left or self._heard.get(rank, (None, 0.0))[0] != beat.number:
                 self._heard[rank] = beat.number, now_s
-            if beat.fault:
-                self._blame(beat.fault, now_s)
+            if beat.failure:
+                self._blame(rank, beat.failure, now_s)
             if (silent_s := now_s - self._heard[rank][1]) > self._timeout_s:
                 self._silent.add(rank)
-                self._blame(Fault(rank, "stage", silence(silent_s)), now_s)
+                self._blame(rank, Failure(reason=silence(silent_s)), now_s)
         for beat in heartbeats:
             if beat.gone is not None and not heartbeats[beat.gone].left:
                 self._gone.add(beat.gone)
-                self._blame(Fault(beat.gone, "stage", _GONE), now_s)
-        if not self._faults and all(beat.waits_for and beat.waits_s > self._stall_s for beat in heartbeats):
+                self._blame(beat.gone, Failure(reason=_GONE), now_s)
+        if not self._failures and all(beat.waits_for and beat.waits_s > self._stall_s for beat in heartbeats):
             rank = max(range(len(heartbeats)), key=lambda rank: heartbeats[rank].waits_s)
             reason = (
                 f"{heartbeats[rank].waits_for} has taken {heartbeats[rank].waits_s:.0f} s, and every other rank waits, "
                 "too: the network between this rank and a neighbour is down"
             )
-            self._blame(Fault(rank, "stage", reason), now_s)
+            self._blame(rank, Failure(reason=reason), now_s)
 
-    def root_cause(self, now_s: float) -> RootCause | None:
+    def root_cause(self, now_s: float) -> Failure | None:
         """Return the root cause, once enough is known to tell it."""
-        if not self._faults:
+        failures = list(self._failures.values())
+        if not failures:
             return None
-        faults = list(self._faults.values())
-        own = [at_s for at_s, fault in faults if fault.cause != "neighbour"]
-        if now_s < (min(own) + GRACE_S if own else min(at_s for at_s, _ in faults) + self._timeout_s + GRACE_S):
+        own = [failure.at_s for failure in failures if failure.cause != "neighbour"]
+        least_s = min(own) if own else min(failure.at_s for failure in failures) + self._timeout_s
+        if now_s < least_s + GRACE_S:
             return None
         if len(self._silent) == len(self._members) - 1 > 1:
-            return RootCause(self._sentence(Fault(self._here, "stage", _CUT_OFF)))
-        error = verdict([self._accused(fault, at_s) for at_s, fault in faults])
-        reasons = {fault.reason for _, fault in faults}
-        if error.exit_code == InputError.exit_code and len(faults) == len(self._members) and len(reasons) == 1:
-            return RootCause(reasons.pop(), exit_code=error.exit_code)  # all say the same, so none is named
-        return RootCause(str(error), tuple(getattr(error, "__notes__", ())), error.exit_code)
+            return Failure(who=str(self._members[self._here]), reason=_CUT_OFF)
+        first, reasons = first_of(failures), {failure.reason for failure in failures}
+        if first.cause == "input" and len(failures) == len(self._members) and len(reasons) == 1:
+            return replace(first, who="")  # all say the same, so none is named
+        return first
 
-    def _accused(self, fault: Fault, at_s: float) -> Accused:
-        sentence = self._sentence(fault)
-        return Accused(sentence=sentence, beside=sentence, cause=fault.cause, at_s=at_s, notes=fault.notes)
-
-    def _blame(self, fault: Fault, now_s: float) -> None:
-        self._faults.setdefault(fault.rank, (now_s, fault))
-
-    def _sentence(self, fault: Fault) -> str:
-        return f"{self._members[fault.rank]}: {fault.reason}"
+    def _blame(self, rank: int, failure: Failure, now_s: float) -> None:
+        self._failures.setdefault(rank, replace(failure, who=str(self._members[rank]), at_s=now_s))
 
 
 def silence(for_s: float) -> str:

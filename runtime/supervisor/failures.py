@@ -7,35 +7,17 @@ is never at fault as long as another one works. Where all wait, the one whose pr
 
 import signal
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 
 import psutil
 
 from profiler.machine import GUARD, ORPHANED, ORPHANS, UNGUARDED
-from runtime.errors import InputError, RunError
-from runtime.fault import Accused, verdict
-from runtime.worker import Failed, Phase, Progress
+from runtime.failure import Failure
+from runtime.worker import Phase, Progress
 
 STALL_TIMEOUT_S = 60.0
 """How long an action may take where nothing else is said, unless its prediction is long itself."""
 GENEROSITY = 20.0
 """So many times its predicted time an action may take before its stage counts as hung."""
-
-
-@dataclass(frozen=True, slots=True)
-class Suspect:
-    """A stage at the time of a failure.
-
-    Attributes:
-        describe: The stage and its layers, in words.
-        core: Its core.
-        stack: Where it was, if it could say.
-    """
-
-    describe: str
-    core: int
-    failed: Failed
-    stack: str
 
 
 def patience_s(stall_timeout_s: float | None, expected_s: float) -> float:
@@ -71,27 +53,23 @@ def is_stopped(pid: int) -> bool:
         return False
 
 
-def hang(pid: int, progress: Progress, now_s: float) -> Failed:
+def hang(pid: int, progress: Progress, now_s: float) -> Failure:
     """Describe a stage that no longer comes forward."""
     what = "the process is stopped (SIGSTOP)" if is_stopped(pid) else "the process is still at it"
-    return Failed(
-        during=progress.doing,
+    return Failure(
+        doing=progress.doing,
         reason=f"not done after {now_s - progress.since_s:.0f} s, and {what}; if it is only slow, allow more with "
         "--stall-timeout",
-        stack="",
-        cause="stage",
         at_s=progress.since_s,
     )
 
 
-def waiting(progress: Progress) -> Failed:
+def waiting(progress: Progress) -> Failure:
     """Describe a stage that waits for one that has hung."""
-    return Failed(
-        during=progress.doing, reason="still waiting", stack="", cause="neighbour", at_s=progress.since_s
-    )  # fmt: skip
+    return Failure(doing=progress.doing, reason="still waiting", cause="neighbour", at_s=progress.since_s)
 
 
-def death(code: int | None, doing: str, at_s: float) -> Failed:
+def death(code: int | None, doing: str, at_s: float) -> Failure:
     """Describe a stage whose process has ended without a word."""
     if code is not None and code < 0:
         signals = {number.value: number.name for number in signal.Signals}
@@ -100,29 +78,10 @@ def death(code: int | None, doing: str, at_s: float) -> Failed:
     else:
         how = f"the process exited with {code}"
     if code == ORPHANED:
-        return Failed(during=doing, reason=f"{ORPHANS}; try again", stack="", cause="template", at_s=at_s)
+        return Failure(doing=doing, reason=f"{ORPHANS}; try again", cause="template", at_s=at_s)
     if code == UNGUARDED:
-        return Failed(during=doing, reason=GUARD, stack="", cause="input", at_s=at_s)
-    return Failed(during=doing, reason=how, stack="", cause="stage", at_s=at_s)
-
-
-def error_of(suspects: Sequence[Suspect]) -> RunError | InputError:
-    """Return the error that names the first stage at fault; notes tell what followed from it, and the stacks."""
-    return verdict([_accused(suspect) for suspect in suspects])
-
-
-def _accused(suspect: Suspect) -> Accused:
-    who, failed = suspect.describe, suspect.failed
-    whole = failed.reason
-    if failed.cause in {"stage", "neighbour"}:
-        whole = f"{who} on core {suspect.core} failed in {failed.during}: {failed.reason}"
-    return Accused(
-        sentence=whole,
-        beside=f"{who} in {failed.during}: {failed.reason}",
-        cause=failed.cause,
-        at_s=failed.at_s,
-        stack=(f"{who} was here:\n{suspect.stack.rstrip()}",) if suspect.stack else (),
-    )
+        return Failure(doing=doing, reason=GUARD, cause="input", at_s=at_s)
+    return Failure(doing=doing, reason=how, at_s=at_s)
 
 
 Watch = Callable[[Sequence[Progress]], None]

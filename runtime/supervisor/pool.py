@@ -14,12 +14,11 @@ import runtime.channels
 from profiler.machine import await_template, uninterrupted
 from runtime.channels import Rendezvous
 from runtime.errors import RunError
+from runtime.failure import Failure, first_of
 from runtime.supervisor.failures import (
     STALL_TIMEOUT_S,
-    Suspect,
     Watch,
     death,
-    error_of,
     hang,
     hung,
     is_stopped,
@@ -27,7 +26,7 @@ from runtime.supervisor.failures import (
     waiting,
 )
 from runtime.supervisor.process_handle import STAGE_MODULE, StageProcess, started
-from runtime.worker import Failed, Phase, Progress, Ready, receive, send
+from runtime.worker import Phase, Progress, Ready, receive, send
 
 if TYPE_CHECKING:
     from torch.distributed import TCPStore
@@ -187,7 +186,7 @@ class WorkerPool:
 
     def _heard(self, patience: Sequence[float], watch: Watch | None, supplier: "Supplier | None") -> list[Ready]:
         answers: dict[int, Ready] = {}
-        failures: dict[int, Failed] = {}
+        failures: dict[int, Failure] = {}
         deadline: float | None = None
         begun_s = time.perf_counter()
         while len(answers) + len(failures) < len(self) and (deadline is None or time.monotonic() < deadline):
@@ -196,7 +195,7 @@ class WorkerPool:
             sources = supplier.sources if supplier else ()
             for stage in self._ready(pending, list(answers), sources, 0 if more else TICK_S):
                 message = self._answer(stage)
-                if isinstance(message, Failed):
+                if isinstance(message, Failure):
                     answers.pop(stage, None)
                     failures[stage] = message
                     deadline = deadline or time.monotonic() + GRACE_S
@@ -212,9 +211,9 @@ class WorkerPool:
                 failures |= self._hang(unheard, patience)
                 deadline = time.monotonic() if failures and deadline is None else deadline
         if failures:
-            error = error_of([self._suspect(stage, failed) for stage, failed in failures.items()])
+            first = first_of([self._named(stage, failure) for stage, failure in failures.items()])
             self.close()
-            raise error
+            raise first.error()
         return [answers[stage] for stage in range(len(self))]
 
     def renew(self) -> None:
@@ -254,12 +253,12 @@ class WorkerPool:
         woken = wait([*sources, *others], patience_s)
         return list(dict.fromkeys(sources[source] for source in woken if source in sources))
 
-    def _answer(self, stage: int) -> Ready | Failed:
+    def _answer(self, stage: int) -> Ready | Failure:
         worker = self._workers[stage]
         at_s = time.perf_counter()
         try:
             if worker.control.poll():
-                message: Ready | Failed = receive(worker.control)
+                message: Ready | Failure = receive(worker.control)
                 return message
         except (EOFError, OSError):
             pass
@@ -268,7 +267,7 @@ class WorkerPool:
             return hang(worker.pid, worker.status.read(), at_s)
         return death(worker.process.exitcode, worker.status.read().doing, at_s)
 
-    def _hang(self, progress: dict[int, Progress], patience: Sequence[float]) -> dict[int, Failed]:
+    def _hang(self, progress: dict[int, Progress], patience: Sequence[float]) -> dict[int, Failure]:
         now_s = time.perf_counter()
         if not self._alone:  # then it is not known here whether all wait
             progress = {stage: state for stage, state in progress.items() if state.phase != Phase.WAITING}
@@ -282,16 +281,19 @@ class WorkerPool:
             if other != stage and state.phase == Phase.WAITING
         }
 
-    def _suspect(self, stage: int, failed: Failed) -> Suspect:
+    def _named(self, stage: int, failure: Failure) -> Failure:
+        """Say whose failure it is, if it is a stage's, and where that was."""
+        if failure.cause not in {"stage", "neighbour"}:
+            return failure
         worker = self._workers[stage]
-        stack = failed.stack
-        if not stack and failed.cause == "stage":
+        stack = failure.stack
+        if not stack and failure.cause == "stage":
             patience = 0.0
             if worker.process.is_alive() and worker.status.read().phase != Phase.IDLE:
                 os.kill(worker.pid, signal.SIGUSR1)
                 patience = GRACE_S
             stack = worker.status.stacks(patience)
-        return Suspect(self._describe(self.ranks[stage]), worker.core, failed, stack)
+        return replace(failure, who=f"{self._describe(self.ranks[stage])} on core {worker.core}", stack=stack)
 
 
 def _since(progress: Progress, begun_s: float) -> Progress:

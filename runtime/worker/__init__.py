@@ -12,7 +12,6 @@ if TYPE_CHECKING:
         Common,
         CutEnd,
         Export,
-        Failed,
         Go,
         Load,
         MinibatchDigests,

@@ -16,7 +16,6 @@ from optimizer.schedule import Pace
 from profiler.execution import Segment, TensorSpec
 from runtime.channels import Cut, SharedMemory
 from runtime.channels.rendezvous import Rendezvous
-from runtime.fault import Cause
 from runtime.stage_run import StageRun
 from runtime.worker.data import DataSpec
 from runtime.worker.settings import Settings
@@ -198,22 +197,6 @@ class Stopped:
     trained: int
     reason: str = ""
     by_input: bool = False
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Failed:
-    """A stage failed.
-
-    Attributes:
-        during: What it was doing, in words.
-        at_s: When it failed, on the machine's monotonic clock.
-    """
-
-    during: str
-    reason: str
-    stack: str
-    cause: Cause
-    at_s: float
 
 
 class _Pickler(pickle.Pickler):

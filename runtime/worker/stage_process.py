@@ -22,13 +22,12 @@ from profiler.execution import forget_casts, keeping_casts
 from profiler.machine import PeakMemory, affinity_variables, pin, release_memory, use_torch_once
 from runtime.channels import Channel, Direction
 from runtime.errors import InputError
-from runtime.fault import cause_of
+from runtime.failure import Failure, cause_of
 from runtime.stage_run import ActionRecord, StageRun, StageTimes
 from runtime.worker.data import Synthetic
 from runtime.worker.messages import (
     CutEnd,
     Export,
-    Failed,
     Go,
     Load,
     Ready,
@@ -63,11 +62,11 @@ def serve(control: Connection, core: int, status: StageStatus) -> None:
         os._exit(1)  # at once, so that the neighbours notice
 
 
-def failure(during: str, error: Exception) -> Failed:
+def failure(doing: str, error: Exception) -> Failure:
     """Put an exception into words for the parent."""
     ours = isinstance(error, StageplanError)
-    return Failed(
-        during=during,
+    return Failure(
+        doing=doing,
         reason=one_line(error) if ours else f"{type(error).__name__}: {one_line(error)}",
         stack="" if ours else traceback.format_exc(),
         cause=cause_of(error),

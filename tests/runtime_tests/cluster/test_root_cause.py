@@ -5,8 +5,9 @@ from collections.abc import Mapping, Sequence
 import pytest
 from msgspec import structs
 
-from runtime.cluster.messages import Fault, Heartbeat, Member, RootCause
+from runtime.cluster.messages import Heartbeat, Member
 from runtime.cluster.root_cause import GRACE_S, RootCauseAnalysis
+from runtime.failure import Failure
 
 MEMBERS = [Member(rank, f"h{rank}", f"10.0.0.{rank + 1}", "boot") for rank in range(4)]
 TIMEOUT_S, STALL_S = 10.0, 20.0
@@ -22,7 +23,7 @@ class Listener:
 
     def hear(
         self, now_s: float, news: Mapping[int, Heartbeat] | None = None, silent: Sequence[int] = ()
-    ) -> RootCause | None:
+    ) -> Failure | None:
         heard = set(range(4)) - set(silent)
         while (self.now_s + 1) < now_s:
             self.now_s, self.number = self.now_s + 1, self.number + 1
@@ -47,7 +48,7 @@ def waiting(for_s: float) -> Heartbeat:
 
 
 def failed(rank: int, cause: str, reason: str, *notes: str) -> dict[int, Heartbeat]:
-    return {rank: Heartbeat(fault=Fault(rank, cause, reason, notes))}  # type: ignore[arg-type]
+    return {rank: Heartbeat(failure=Failure(reason=reason, cause=cause, notes=notes))}  # type: ignore[arg-type]
 
 
 def test_without_a_fault_there_is_no_verdict(ranks: Listener) -> None:
@@ -74,7 +75,7 @@ def test_a_rank_s_own_fault_outweighs_consequences_that_came_before(ranks: Liste
     assert found is not None
     assert found.sentence == "rank 2 on h2 (10.0.0.3): stage 2 raised"
     assert found.notes == ("its stack", "a consequence: rank 1 on h1 (10.0.0.2): a neighbouring stage has gone")
-    assert found.exit_code == 1
+    assert found.cause == "stage"
 
 
 def test_consequences_wait_until_the_one_that_has_gone_is_noticed(ranks: Listener) -> None:
@@ -147,7 +148,7 @@ def test_bad_input_names_its_rank_unless_all_were_given_the_same(ranks: Listener
     found = ranks.analysis.root_cause(1.0)
     assert found is not None
     assert found.sentence == "rank 1 on h1 (10.0.0.2): plan.json cannot be read"
-    assert found.exit_code == 2
+    assert found.cause == "input"
     everyone: dict[int, Heartbeat] = {}
     for rank in range(4):
         everyone |= failed(rank, "input", "plan.json cannot be read")

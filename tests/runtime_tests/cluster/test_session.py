@@ -22,9 +22,10 @@ from profiler.settings import Config, UpdateRule
 from runtime.channels import Rendezvous
 from runtime.cluster import RankSession, agree, agree_on_plan
 from runtime.cluster.meet_ranks import meet
-from runtime.cluster.messages import Member, RootCause
+from runtime.cluster.messages import Member
 from runtime.cluster.torchrun import Placement
 from runtime.errors import InputError, NeighbourGone, RunError
+from runtime.failure import Failure
 from runtime.worker import Settings
 
 MEETING = Rendezvous(host="", port=0, prefix="", interface="")
@@ -184,7 +185,7 @@ def test_a_rank_that_falls_silent_is_given_up(mute: int) -> None:
 @pytest.mark.slow
 def test_a_rank_that_gives_up_by_itself_is_missed_by_the_others() -> None:
     def give_up(session: RankSession) -> None:
-        session._root_cause = RootCause("the store is silent")
+        session._root_cause = Failure(reason="the store is silent")
         session.look()
 
     found = run([waits, give_up, waits], timeout_s=2.0)

@@ -6,10 +6,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from runtime.errors import InputError, RunError
-from runtime.fault import Cause
+from runtime.failure import Cause, Failure, first_of
 from runtime.supervisor import WorkerPool
-from runtime.supervisor.failures import Suspect, death, error_of, hung, patience_s
-from runtime.worker import Failed, Phase, Progress, Ready, StageStatus
+from runtime.supervisor.failures import death, hung, patience_s
+from runtime.worker import Phase, Progress, Ready, StageStatus
 
 NOW = 1000.0
 
@@ -22,12 +22,9 @@ def none_stopped(_stage: int) -> bool:
     return False
 
 
-def failed(cause: Cause, at_s: float, reason: str = "a reason") -> Failed:
-    return Failed(during="forward of minibatch 3", reason=reason, stack="", cause=cause, at_s=at_s)
-
-
-def suspect(stage: int, fault: Failed, stack: str = "") -> Suspect:
-    return Suspect(f"stage {stage} (a … b)", stage, fault, stack)
+def failed(stage: int, cause: Cause, at_s: float, reason: str = "a reason", stack: str = "") -> Failure:
+    who = "" if cause == "input" else f"stage {stage} (a … b) on core {stage}"
+    return Failure(who=who, doing="forward of minibatch 3", reason=reason, cause=cause, at_s=at_s, stack=stack)
 
 
 def test_a_stage_that_works_for_too_long_has_hung() -> None:
@@ -78,33 +75,31 @@ def test_patience_follows_the_prediction_unless_it_is_set() -> None:
 
 
 def test_the_first_at_fault_is_named_and_consequences_are_labelled() -> None:
-    error = error_of(
+    error = first_of(
         [
-            suspect(0, failed("neighbour", 1.0, "a neighbouring stage has gone")),
-            suspect(2, failed("stage", 3.0)),
-            suspect(1, failed("stage", 2.0, "ValueError: no"), stack="File x, line 1\n"),
+            failed(0, "neighbour", 1.0, "a neighbouring stage has gone"),
+            failed(2, "stage", 3.0),
+            failed(1, "stage", 2.0, "ValueError: no", stack="File x, line 1\n"),
         ]
-    )
+    ).error()
     assert isinstance(error, RunError)
     assert str(error) == "stage 1 (a … b) on core 1 failed in forward of minibatch 3: ValueError: no"
     assert error.__notes__ == [
-        "besides: stage 2 (a … b) in forward of minibatch 3: a reason",
-        "a consequence: stage 0 (a … b) in forward of minibatch 3: a neighbouring stage has gone",
-        "stage 1 (a … b) was here:\nFile x, line 1",
+        "besides: stage 2 (a … b) on core 2 in forward of minibatch 3: a reason",
+        "a consequence: stage 0 (a … b) on core 0 in forward of minibatch 3: a neighbouring stage has gone",
+        "stage 1 (a … b) on core 1 was here:\nFile x, line 1",
     ]
 
 
 def test_a_death_comes_before_bad_input_that_may_follow_from_it() -> None:
     """A stage that dies while the others connect to it makes them say that the channel cannot be opened."""
-    error = error_of([suspect(0, failed("input", 1.0)), suspect(1, failed("stage", 2.0, "ended by SIGKILL"))])
+    error = first_of([failed(0, "input", 1.0), failed(1, "stage", 2.0, "ended by SIGKILL")]).error()
     assert isinstance(error, RunError)
     assert str(error).startswith("stage 1 ")
 
 
 def test_what_the_user_gave_is_told_as_bad_input() -> None:
-    error = error_of(
-        [suspect(0, failed("neighbour", 1.0)), suspect(1, failed("input", 2.0, "the data end; give more"))]
-    )
+    error = first_of([failed(0, "neighbour", 1.0), failed(1, "input", 2.0, "the data end; give more")]).error()
     assert isinstance(error, InputError)
     assert error.exit_code == 2
     assert str(error) == "the data end; give more"
