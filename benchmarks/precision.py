@@ -14,6 +14,7 @@ A core without AMX or AVX-512-BF16 is told so. Leave the machine alone meanwhile
 import argparse
 from contextlib import ExitStack
 from statistics import median
+from typing import Literal
 
 from optimizer.cli import planned_models
 from optimizer.plan import Plan
@@ -26,7 +27,7 @@ from profiler.measure import Yardstick
 from profiler.profile import BF16, FP32
 from profiler.settings import Config
 from profiler.settings import config as configuration
-from runtime.baselines import Baseline, Baselines
+from runtime.baselines import run_baseline
 from runtime.pipeline import Execution, cores_for, default_clock, own_cores
 from runtime.results import RunResult
 from runtime.supervisor import WorkerPool
@@ -49,13 +50,10 @@ def measure(config: Config, rounds: int) -> None:
     cores = cores_for(config.stages, usable_cores())
     clock = default_clock(cores, "shm")
     plans, step_s = plans_of(config)
-    baselines = (
-        [Baselines(config, plans[0], cores, precision) for precision in (FP32, BF16)] if own_cores(cores) else []
-    )
-    row = Baseline(name=f"one process, {config.stages} threads", tuned=True, update_every=1)
+    precisions: tuple[Literal["fp32", "bf16"], ...] = ("fp32", "bf16") if own_cores(cores) else ()
     results: list[list[RunResult]] = [[] for _ in plans]
     drifts: list[float] = []
-    tuned: list[list[float]] = [[] for _ in baselines]
+    tuned: list[list[float]] = [[] for _ in precisions]
     with WorkerPool(cores) as pool, ExitStack() as stack:
         settings = Settings(rule=config.rule, seed=SEED, clock=clock, on_nan="warn")
         executions = [
@@ -66,8 +64,8 @@ def measure(config: Config, rounds: int) -> None:
             drifts.append(yardstick.time(PATIENCE_S).step_s / step_s)
             for execution, plan, own in zip(executions, plans, results, strict=True):
                 own.append(execution.run(plan, config.minibatches()))
-            for baseline, threads in zip(baselines, tuned, strict=True):
-                threads.append(baseline.run(row)[0])
+            for precision, threads in zip(precisions, tuned, strict=True):
+                threads.append(run_baseline(config, cores, 1, tuned=True, step_s=step_s, precision=precision))
     title = f"{config.model}, batch {config.batch_size}, {config.stages} stages, {clock} clock"
     print(f"\n{title}, drift {median(drifts):.2f}")
     for plan, own in zip(plans, results, strict=True):
@@ -78,7 +76,10 @@ def measure(config: Config, rounds: int) -> None:
     if tuned:
         best = max(tuned, key=median)
         said = ", ".join(f"{name} {median(own):.1f}" for name, own in zip((FP32, BF16), tuned, strict=True))
-        print(f"  auto ÷ {row.row} ({said} samples/s): {ratio(speeds[1], best)}", flush=True)
+        print(
+            f"  auto ÷ one process, {config.stages} threads, tuned ({said} samples/s): {ratio(speeds[1], best)}",
+            flush=True,
+        )
 
 
 def report(plan: Plan, own: list[RunResult], drifts: list[float]) -> None:

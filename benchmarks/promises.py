@@ -34,7 +34,7 @@ def main() -> None:
 
 def line(comparison: Comparison) -> str:
     """Return a comparison's line of the table."""
-    audit, request = comparison.summary.audit, comparison.request
+    audit, request = comparison.audit, comparison.request
     errors = [split.settled_error for split in audit.splits]
     plans = {part.name: part.plan for part in comparison.partitions}
     even = min(audit.splits, key=lambda split: plans[split.partition].imbalance)

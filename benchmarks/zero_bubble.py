@@ -14,7 +14,6 @@ Leave the machine alone meanwhile.
 
 import argparse
 from contextlib import ExitStack
-from dataclasses import replace
 from statistics import median
 
 from optimizer.cli import planned_models
@@ -26,7 +25,8 @@ from profiler.machine import this_machine, usable_cores
 from profiler.measure import Yardstick
 from profiler.settings import Config
 from profiler.settings import config as configuration
-from runtime.baselines import Baselines, baseline_rows
+from runtime.baselines import run_baseline, why_left_out
+from runtime.compare import one_process
 from runtime.pipeline import Execution, cores_for, default_clock
 from runtime.results import RunResult
 from runtime.supervisor import WorkerPool
@@ -51,11 +51,10 @@ def measure(config: Config, options: argparse.Namespace) -> None:
     plans, steps = zip(*(plan_of(config, way, options) for way in options.schedules), strict=True)
     results: list[list[RunResult]] = [[] for _ in plans]
     drifts: list[float] = []
-    rows = baseline_rows("threads", cores, options.update_every)[0] if options.threads else ()
-    rows += tuple(replace(row, tuned=False) for row in rows)
-    baselines = Baselines(config, plans[0], cores)
+    threads = options.threads and not why_left_out(cores)
+    rows = [one_process(len(cores), tuned=tuned) for tuned in (True, False)] if threads else []
     speeds: dict[str, list[float]] = {
-        name: [] for name in (*(plan.pace.words for plan in plans), *(row.row for row in rows))
+        name: [] for name in (*(plan.pace.words for plan in plans), *(row.name for row in rows))
     }
     with WorkerPool(cores) as pool, ExitStack() as stack:
         executions = [
@@ -75,7 +74,10 @@ def measure(config: Config, options: argparse.Namespace) -> None:
                 own.append(execution.run(plan, options.batches))
                 speeds[plan.pace.words].append(own[-1].throughput_samples_per_s)
             for row in rows:
-                speeds[row.row].append(baselines.run(row)[0])
+                every, step_s = options.update_every, steps[0]
+                speeds[row.name].append(
+                    run_baseline(config, cores, every, tuned=row.tuned, step_s=step_s, precision="fp32")
+                )
     title = f"{config.model}, batch {config.batch_size}, {config.stages} stages, {clock} clock"
     print(f"\n{title}, drift {median(drifts):.2f}")
     ours = next(own for words, own in speeds.items() if words.startswith(OURS))

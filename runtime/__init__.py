@@ -8,7 +8,7 @@
 #   compare/     run partitions in turn, keep every run, work out medians, ranks and the audit
 #   timeline/    one run as a trace, a picture, a table;  verify/  a run against its replay, bit for bit
 #   links/       time the network between ranks
-#   baselines/   what one would run instead, in processes of its own
+#   baselines/   one process with several threads, which one would run instead
 #   stage_run.py what a stage did;  results.py  what a run and a verification came to
 #   pipeline/    the parent's side of a run: slices, memory guard, execution, result
 #   supervisor/  start, watch and end stage processes;  cluster/  several hosts under torchrun as one run

@@ -115,7 +115,7 @@ def kinds() -> dict[str, FileKind]:
     alone = profile()
     residual = captured_of(small_models.Residual)
     network = network_for(alone, [1, 2], [(1000, 1, 1)])  # type: ignore[list-item]
-    made = comparison({"optimized": (20.0, 40.0), "end-load": (10.0, None)}, baselines={"one process": (5.0, 6.0)})
+    made = comparison({"optimized": (20.0, 40.0), "end-load": (10.0, None)}, baselines=[(5.0, 6.0)])
     json_ = mutations.mutated_json
     lines = mutations.mutated_lines
     return {
@@ -281,7 +281,7 @@ CHANGES: list[tuple[str, Callable[[Value], object]]] = [
     ("profile", lambda v: v.update(stranger=1)),
     ("plan", lambda v: v.update(bottleneck_s=v["bottleneck_s"] * 2)),
     ("plan", lambda v: v["stages"].pop()),
-    ("comparison", lambda v: v["runs"][0].update(throughput_samples_per_s=99.0)),
+    ("comparison", lambda v: v["contenders"][0]["runs"][0].update(throughput_samples_per_s=99.0)),
     ("comparison", lambda v: v.pop("audit")),
     ("run", lambda v: v.update(comparable=False)),
     ("links", lambda v: v["links"][0]["down_s"].reverse()),

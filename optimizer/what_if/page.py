@@ -38,18 +38,17 @@ def what_if_page(chain: Chain, cuts: Sequence[int] | None = None, note: str = ""
     )
 
 
-def what_if_part(chain: Chain, cuts: Sequence[int] | None = None, note: str = "", instead: str = "") -> str:
+def what_if_part(chain: Chain, cuts: Sequence[int] | None = None, note: str = "") -> str:
     """Return what stands in a page that has ``style`` and ``script``, once for each model.
 
     Args:
         chain: What the model costs.
         cuts: As above.
         note: As above.
-        instead: What is shown without JavaScript, as HTML.
     """
     data = {"chain": asdict(chain), "cuts": list(cuts) if cuts else None, "note": note}
     text = json.dumps(data, separators=(",", ":")).replace("<", "\\u003c")
-    without = instead or "<p>This page moves cuts with JavaScript, which is switched off.</p>"
+    without = "<p>This page moves cuts with JavaScript, which is switched off.</p>"
     return f'<div class="what-if">{without}<script type="application/json">{text}</script></div>'
 
 

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Annotated, ClassVar
 
 import profiler.capture
 import profiler.machine
-import runtime.baselines
 import runtime.comparing
 import runtime.pipeline
 import runtime.report
@@ -19,7 +18,6 @@ from profiler.files import to_json, write_whole
 from profiler.measure import path_for
 from profiler.output_files import OutputKind, refuse_unwritable
 from profiler.settings import Config
-from runtime.baselines import BaselineChoice
 from runtime.cli.options import ClockOption, RunningOptions, refuse_clock, settings_of
 from runtime.cluster import refuse_ranks
 from runtime.worker import OnNan
@@ -55,10 +53,7 @@ class CompareOptions(RunningOptions):
     out: Annotated[
         Path | None, option("folder of the results (results/)", under="output", type=Path, metavar="DIR")
     ] = None
-    baselines: Annotated[
-        BaselineChoice,
-        option("also run plain PyTorch: threads, or all ways", nargs="?", choices=("threads", "all"), const="all"),
-    ] = "none"
+    baselines: Annotated[bool, switch("also run plain PyTorch, one process of threads")] = False
     audit: Annotated[bool, switch("test predictions on ten splits")] = False
     quick: Annotated[bool, switch("one short round, of the smallest batch size")] = False
     clock: ClockOption = None
@@ -98,7 +93,7 @@ def compare_all(options: CompareOptions) -> int:
 
 def _train(job: "Job") -> list[str]:
     """Keep the plan of the fastest split beside its comparison, and return the line that says how to train with it."""
-    best = next(iter(job.comparison.summary.came_through), None)
+    best = next(iter(job.comparison.came_through), None)
     if best is None:
         return []
     path = job.path.with_name(PLAN)

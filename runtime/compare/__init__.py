@@ -7,16 +7,10 @@ from profiler.public import on_demand
 if TYPE_CHECKING:
     from runtime.compare.begin import command_line, new_comparison, reference_of, run_length
     from runtime.compare.comparison import Comparison
-    from runtime.compare.outcome import (
-        BaselineComparison,
-        OneCoreComparison,
-        PartitionComparison,
-        Spread,
-        Summary,
-    )
+    from runtime.compare.contender import ONE_CORE, Contender, RunRecord, Spread, one_process
     from runtime.compare.ranking import coverage, spearman, tied
-    from runtime.compare.records import ONE_CORE, OneCore, Partition, Request, RunRecord
     from runtime.compare.remaining_time import duration, left
+    from runtime.compare.request import Request
     from runtime.compare.resume import find_comparison, set_aside
     from runtime.compare.rounds import Step, compare, steps
 else:

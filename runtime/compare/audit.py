@@ -19,12 +19,12 @@ A promise was kept if the settled throughput lies in its interval.
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from statistics import mean, median
 
 from optimizer.plan import Plan
-from runtime.compare.outcome import Audit, PartitionComparison, SplitAudit
+from runtime.compare.contender import Contender, RunRecord
 from runtime.compare.ranking import spearman
-from runtime.compare.records import Partition, RunRecord
 
 ORDERED = 0.9
 VOTES, WITHIN = 5, 100
@@ -33,8 +33,58 @@ Paces = Mapping[tuple[str, int], float]
 """The machine's pace, by split and round."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SplitAudit:
+    """Where the prediction of one split was wrong: ``measured_s`` − ``predicted_s`` is the sum of the three parts.
+
+    Attributes:
+        error: Predicted ÷ measured throughput − 1; above 0 it promised too much.
+        settled_error: The same, had the machine been as fast in each run as when the model was profiled.
+        kept: Whether that throughput lies in the interval that was promised; None where there is none.
+        predicted_s: Seconds a minibatch in the steady state; likewise ``measured_s`` and ``settled_s``.
+        stage: The stage that took longest, which the parts are about.
+        scale_s: What the machine was slower than when the model was profiled.
+        shape_s: What that stage took longer than its share.
+        schedule_s: What it waited longer than predicted.
+    """
+
+    partition: str
+    error: float
+    settled_error: float
+    kept: bool | None
+    predicted_s: float
+    measured_s: float
+    settled_s: float
+    stage: int
+    scale_s: float
+    shape_s: float
+    schedule_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Audit:
+    """Prediction against measurement over the distinct splits that ran.
+
+    Attributes:
+        mean_absolute_error: Of the throughput, as a share; None where stages shared cores on the wall clock or nothing
+            ran. Likewise ``mean_absolute_error_settled``, with the machine's pace taken out.
+        spearman: Rank correlation of predicted and settled throughput; None for fewer than three splits, too.
+        pace: How many times as slow the machine was as when the model was profiled, the median over the runs; None
+            where a single split ran.
+        verdict: How well promises were kept, in words; ``cause``, what the error is made of.
+    """
+
+    mean_absolute_error: float | None
+    mean_absolute_error_settled: float | None
+    spearman: float | None
+    pace: float | None
+    splits: tuple[SplitAudit, ...]
+    verdict: str
+    cause: str
+
+
 def audit(
-    partitions: Sequence[PartitionComparison],
+    partitions: Sequence[Contender],
     batch_size: int,
     runs: Sequence[RunRecord],
     *,
@@ -73,7 +123,7 @@ def audit(
     )
 
 
-def _paces(partitions: Sequence[Partition | PartitionComparison], runs: Sequence[RunRecord]) -> Paces:
+def _paces(partitions: Sequence[Contender], runs: Sequence[RunRecord]) -> Paces:
     """Return how many times as slow the machine was in each run of a split as when the model was profiled."""
     plans = {part.name: part.plan for part in partitions}
     own = {
@@ -102,7 +152,7 @@ def _longest(run: RunRecord, plan: Plan) -> float:
     return took_s / usual_s if usual_s else 1.0
 
 
-def _split(part: PartitionComparison, batch_size: int, runs: Sequence[RunRecord], paces: Paces) -> SplitAudit:
+def _split(part: Contender, batch_size: int, runs: Sequence[RunRecord], paces: Paces) -> SplitAudit:
     own = [run for run in runs if run.name == part.name and run.failure is None]
     periods_s = [batch_size / run.throughput_samples_per_s for run in own]
     measured_s = median(periods_s)

@@ -13,9 +13,9 @@ from optimizer.what_if import Chain
 from profiler.commands import command
 from profiler.machine import this_machine
 from profiler.profile import Profile, profile_warnings
-from runtime.baselines import Baseline
 from runtime.compare.comparison import Comparison
-from runtime.compare.records import OneCore, Partition, Request
+from runtime.compare.contender import Contender, one_process
+from runtime.compare.request import Request
 from runtime.pipeline import core_count
 from runtime.results import Clock
 
@@ -26,10 +26,10 @@ def new_comparison(
     plans: Mapping[str, Plan],
     profile: Profile,
     *,
-    baselines: Sequence[Baseline],
+    whole: Profile,
+    baselines: bool,
     left_out: Sequence[str],
     forms: str,
-    one_core: OneCore,
     chain: Chain | None = None,
 ) -> Comparison:
     """Return a comparison in which nothing has run yet.
@@ -39,18 +39,19 @@ def new_comparison(
         clock: The clock of the partitions' runs.
         plans: The partitions by name, each under the schedule that is to run.
         profile: What they were planned with, all layers whole.
-        baselines: What runs beside them.
+        whole: Of the model in the precision in which it runs in one process.
+        baselines: Whether one process with a thread for each stage runs beside them, as installed and tuned.
         left_out: Why partitions and baselines that were asked for are not among them.
         forms: What was chosen of precision and slices, in sentences.
-        one_core: The whole model on one core, as yet only profiled.
         chain: What its layers cost along their captured order.
     """
     names = list(plans)
     first = distinct(list(plans.values()))
     partitions = tuple(
-        Partition(name=name, plan=plan, same_as=None if names[at] == name else names[at])
+        Contender(name=name, split=plan, same_as=None if names[at] == name else names[at])
         for (name, plan), at in zip(plans.items(), first, strict=True)
     )
+    threads = [one_process(len(request.cores), tuned=tuned) for tuned in (False, True)] if baselines else []
     return Comparison(
         request=request,
         model_digest=profile.model_digest,
@@ -66,10 +67,9 @@ def new_comparison(
         profile_warnings=tuple(profile_warnings(profile)),
         layers=tuple(replace(layer, forward=None, backward=None, update=None) for layer in profile.layers),
         chain=chain,
-        partitions=partitions,
-        one_core=one_core,
-        baselines=tuple(baselines),
-        runs=(),
+        plain_step_s=whole.whole_step_s,
+        whole_precision=whole.precision,
+        contenders=(*partitions, one_process(1, tuned=True), *threads),
     )
 
 

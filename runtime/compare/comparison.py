@@ -1,11 +1,11 @@
 """The comparison of several partitions of one model: a frozen dataclass that is a JSON file, and all a report needs.
 
 It holds what was asked for, who takes part, and what was measured, in order; so an unfinished file says where to go on.
-All else is worked out when asked, and written beside when it is kept: a reader works it out anew.
+All else is worked out when asked, and what is short is written beside when it is kept: a reader works it out anew.
 """
 
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Annotated, Any, ClassVar, Literal
 
@@ -13,17 +13,16 @@ from msgspec import Meta
 
 from optimizer.what_if import Chain
 from profiler.files import values_of
-from profiler.profile import Layer, Machine
+from profiler.profile import FP32, Layer, Machine, Seconds
 from profiler.shown import Shown
-from runtime.baselines import Baseline
-from runtime.compare.outcome import Spread, Summary
+from runtime.compare.audit import Audit, audit
+from runtime.compare.contender import ONE_CORE, Contender, RunRecord, Spread
 from runtime.compare.race import slower_than_the_leader
-from runtime.compare.ranking import ratio_of, rounds_of
-from runtime.compare.records import ONE_CORE, OneCore, Partition, Request, RunRecord
-from runtime.compare.summary import summary_of
+from runtime.compare.ranking import Ranking, ranking, ratio_of
+from runtime.compare.request import Request
 from runtime.results import Clock, is_comparable
 
-FORMAT_VERSION: Literal[14] = 14
+FORMAT_VERSION: Literal[15] = 15
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,7 +41,9 @@ class Comparison(Shown):
         command: What was typed; ``typed``, the options in it that name the model and its minibatch.
         layers: As profiled, all whole, without the samples.
         chain: What they cost along their captured order, for a page in which cuts are moved.
-        summary: All that follows from the runs.
+        plain_step_s: What the model's plain step took on one core when it was profiled.
+        whole_precision: In which it runs whole, on one core or several: ``fp32``, or ``bf16`` under torch's autocast.
+        contenders: Partitions, one core, and baselines, with their runs.
     """
 
     request: Request
@@ -59,45 +60,122 @@ class Comparison(Shown):
     profile_warnings: tuple[str, ...]
     layers: tuple[Layer, ...]
     chain: Chain | None = None
-    partitions: Annotated[tuple[Partition, ...], Meta(min_length=1)]
-    one_core: OneCore
-    baselines: tuple[Baseline, ...]
-    runs: tuple[RunRecord, ...]
-    format_version: Literal[14] = FORMAT_VERSION
+    plain_step_s: Seconds
+    whole_precision: Literal["fp32", "bf16"] = FP32
+    contenders: Annotated[tuple[Contender, ...], Meta(min_length=2)]
+    format_version: Literal[15] = FORMAT_VERSION
     table: ClassVar[str] = "runtime.report.comparison_table:show_comparison"
-
-    @cached_property
-    def summary(self) -> Summary:
-        """All that follows from the runs."""
-        return summary_of(
-            self.partitions, self.baselines, self.runs,
-            reference=self.reference, batch_size=self.request.batch_size, comparable=self.comparable,
-        )  # fmt: skip
 
     def as_file(self) -> dict[str, Any]:
         """Return what is kept: itself, and beside it what follows."""
-        summary = self.summary
+        contenders = [
+            values_of(own)
+            | {
+                "throughput_samples_per_s": self.contender(own.name).throughput_samples_per_s,
+                "ratio": self.ratio(own.name),
+                "rank": self.rank(own.name),
+            }
+            for own in self.contenders
+        ]
+        order = [part.name for part in self.standing]
         return values_of(self) | {
-            "comparable": self.comparable,
-            "partitions": summary.partitions,
-            "order": summary.order,
-            "one_core": values_of(self.one_core) | values_of(summary.one_core),
-            "baselines": [
-                values_of(baseline) | values_of(own, but="baseline")
-                for baseline, own in zip(self.baselines, summary.baselines, strict=True)
-            ],
-            "audit": summary.audit,
-        }
+            "comparable": self.comparable, "contenders": contenders, "order": order, "audit": self.audit,
+        }  # fmt: skip
+
+    def with_run(self, run: RunRecord) -> "Comparison":
+        """Return the comparison with one more run."""
+        return replace(
+            self,
+            contenders=tuple(
+                replace(own, runs=(*own.runs, run)) if own.name == run.name else own for own in self.contenders
+            ),
+        )
+
+    @cached_property
+    def runs(self) -> tuple[RunRecord, ...]:
+        """All runs, in the order in which they were."""
+        runs = [run for own in self.contenders for run in own.runs]
+        return tuple(sorted(runs, key=lambda run: run.number))
 
     @property
     def comparable(self) -> bool:
         """Whether every stage had a physical core of its own, or the virtual clock stood in for it; nothing else."""
         return is_comparable(self.clock, self.core_count, len(self.request.cores))
 
+    @cached_property
+    def partitions(self) -> tuple[Contender, ...]:
+        """The partitions, each with the runs that count for it."""
+        runs = {own.name: own.runs for own in self.contenders}
+        return tuple(replace(own, runs=runs[own.ran_as]) for own in self.contenders if own.split)
+
     @property
-    def ours(self) -> Partition:
+    def splits(self) -> tuple[str, ...]:
+        """The partitions that run: one for each distinct split."""
+        return tuple(part.name for part in self.partitions if part.same_as is None)
+
+    @property
+    def baselines(self) -> tuple[Contender, ...]:
+        """The processes with several threads."""
+        return tuple(own for own in self.contenders if own.threads > 1)
+
+    @property
+    def running(self) -> tuple[str, ...]:
+        """All who run: the distinct splits, one core, and the baselines."""
+        return tuple(own.name for own in self.contenders if own.same_as is None)
+
+    def contender(self, name: str) -> Contender:
+        """Return the contender of that name, with the runs that count for it."""
+        return next(own for own in (*self.partitions, *self.contenders) if own.name == name)
+
+    def part(self, name: str) -> Contender | None:
+        """Return the partition of that name, if there is one."""
+        return next((part for part in self.partitions if part.name == name), None)
+
+    @property
+    def ours(self) -> Contender:
         """The partition that ratios are about."""
         return next(part for part in self.partitions if part.name == self.reference)
+
+    @property
+    def one_core(self) -> Contender:
+        """The model's plain step on one core."""
+        return self.contender(ONE_CORE)
+
+    @cached_property
+    def _ranking(self) -> Ranking:
+        splits = {part.name: part.by_round for part in self.partitions if part.same_as is None}
+        return ranking(splits, self.ours.ran_as)
+
+    @property
+    def standing(self) -> tuple[Contender, ...]:
+        """The distinct splits, fastest first."""
+        return tuple(self.contender(name) for name in self._ranking.order)
+
+    @property
+    def came_through(self) -> tuple[Contender, ...]:
+        """The distinct splits of which a run came through, fastest first."""
+        return tuple(part for part in self.standing if part.throughput_samples_per_s)
+
+    def rank(self, name: str) -> int | None:
+        """Return 1 for the fastest partition; those that noise cannot tell apart share a rank.
+
+        None where noise, or too few rounds with the reference, leave its place open, and of what is no partition.
+        ``runtime.compare.ranking`` says how.
+        """
+        return self._ranking.ranks.get(self.contender(name).ran_as)
+
+    def ratio(self, name: str) -> Spread | None:
+        """Return how many times as fast the reference ran as a contender, round by round; None where none has both."""
+        return self.between(self.reference, name)
+
+    def between(self, one: str, other: str) -> Spread | None:
+        """Return how many times as fast one contender ran as another, round by round; None where no round has both."""
+        return ratio_of(self.contender(one).by_round, self.contender(other).by_round)
+
+    @cached_property
+    def audit(self) -> Audit:
+        """Prediction against measurement over the distinct splits that ran."""
+        return audit(self.partitions, self.request.batch_size, self.runs, comparable=self.comparable)
 
     @property
     def rounds(self) -> int:
@@ -119,7 +197,7 @@ class Comparison(Shown):
         have = {(run.round, run.name) for run in self.runs}
         done, dropped = 0, dict[str, int]()
         while done < self.request.repeats and all(
-            (done + 1, name) in have for name in self.contenders if name not in dropped
+            (done + 1, name) in have for name in self.running if name not in dropped
         ):
             done += 1
             if not self.request.full:
@@ -141,11 +219,11 @@ class Comparison(Shown):
 
     def _speeds(self, done: int) -> dict[str, dict[int, float]]:
         """Return the throughput of splits and baselines by round, of those that are done."""
-        speeds: dict[str, dict[int, float]] = {name: {} for name in self.contenders if name != ONE_CORE}
-        for run in self.runs:
-            if run.name in speeds and run.failure is None and run.round <= done:
-                speeds[run.name][run.round] = run.throughput_samples_per_s
-        return speeds
+        return {
+            name: {number: speed for number, speed in self.contender(name).by_round.items() if number <= done}
+            for name in self.running
+            if name != ONE_CORE
+        }
 
     @cached_property
     def beaten(self) -> frozenset[str]:
@@ -156,21 +234,7 @@ class Comparison(Shown):
     @property
     def open(self) -> tuple[str, ...]:
         """The splits that may still be faster than the one that ran fastest, in their order."""
-        return tuple(part.name for part in self.summary.came_through[1:] if part.name not in self.beaten)
-
-    def between(self, one: str, other: str) -> Spread | None:
-        """Return how many times as fast one contender ran as another, round by round; None where no round has both."""
-        return ratio_of(rounds_of(self.runs, one), rounds_of(self.runs, other))
-
-    @property
-    def splits(self) -> tuple[str, ...]:
-        """The partitions that run: one for each distinct split."""
-        return tuple(part.name for part in self.partitions if part.same_as is None)
-
-    @property
-    def contenders(self) -> tuple[str, ...]:
-        """All contenders: the distinct splits, one core, and the baselines."""
-        return (*self.splits, ONE_CORE, *(baseline.row for baseline in self.baselines))
+        return tuple(part.name for part in self.came_through[1:] if part.name not in self.beaten)
 
     def own_layer(self, name: str) -> str:
         """Return the model's own layer that a layer of a plan is, or is a block or the concat of."""

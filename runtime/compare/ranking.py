@@ -22,27 +22,10 @@ from dataclasses import dataclass
 from math import inf
 from statistics import median
 
-from profiler.rounds import interval
-from runtime.compare.outcome import Spread
-from runtime.compare.records import RunRecord
+from runtime.compare.contender import Rounds, Spread, spread_of
 
 FEWEST = 3
 """Pairs that a rank correlation takes."""
-Rounds = Mapping[int, float]
-"""Throughput by round."""
-
-
-def rounds_of(runs: Sequence[RunRecord], name: str) -> Rounds:
-    """Return the throughput of each interleaved round in which ``name`` ran."""
-    return {run.round: run.throughput_samples_per_s for run in runs if run.name == name and run.failure is None}
-
-
-def spread_of(values: Sequence[float]) -> Spread | None:
-    """Return the median of the values with its interval; None where there are none."""
-    if not values:
-        return None
-    middle, low, high = interval(values)
-    return Spread(median=middle, low=low, high=high, runs=tuple(values))
 
 
 def ratio_of(ours: Rounds, theirs: Rounds) -> Spread | None:

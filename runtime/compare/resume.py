@@ -9,7 +9,7 @@ from profiler.errors import FileError
 from profiler.files import is_file, read_json, unwritable
 from profiler.machine import differences, this_machine
 from runtime.compare.comparison import Comparison
-from runtime.compare.records import Request
+from runtime.compare.request import Request
 from runtime.results import Clock
 
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from profiler.errors import StageplanError, printable
 from profiler.profile import Form
 from runtime.compare.comparison import Comparison
-from runtime.compare.records import RunRecord
+from runtime.compare.contender import RunRecord
 from runtime.errors import RunError, TooLargeError
 from runtime.pipeline import Execution
 
@@ -60,7 +60,7 @@ def compare(
         begun_s = time.perf_counter()
         record = _attempt(step, comparison, executions, others)
         record = replace(record, seconds=time.perf_counter() - begun_s)
-        comparison = replace(comparison, runs=(*comparison.runs, record))
+        comparison = comparison.with_run(record)
         save(comparison)
     watch(comparison, None)
     return comparison
@@ -77,7 +77,7 @@ def steps(comparison: Comparison, rounds: int | None = None) -> Iterator[Step]:
     last = comparison.request.repeats if rounds is None else min(rounds, comparison.request.repeats)
     dropped = comparison.dropped
     for number in range(1, last + 1):
-        order = [name for name in comparison.contenders if dropped.get(name, number) >= number]
+        order = [name for name in comparison.running if dropped.get(name, number) >= number]
         random.Random(f"main {number}").shuffle(order)  # noqa: S311 - an order, no secret
         yield from (Step(number, name) for name in order if (number, name) not in done)
 
@@ -95,14 +95,14 @@ def _attempt(
     others: Mapping[str, Callable[[], tuple[float, float]]],
 ) -> RunRecord:
     """Run one contender once; a failure is a result, too."""
-    blank = RunRecord(round=step.round, name=step.name, seconds=0.0)
+    blank = RunRecord(number=len(comparison.runs), round=step.round, name=step.name, seconds=0.0)
     if step.name in others:
         try:
             speed, load = others[step.name]()
             return replace(blank, throughput_samples_per_s=speed, foreign_load=load)
         except StageplanError as error:
             return replace(blank, failure=printable(str(error)))
-    part = next(part for part in comparison.partitions if part.name == step.name)
+    part = comparison.contender(step.name)
     plan = part.plan
     execution = executions[plan.form]
     try:
@@ -110,7 +110,7 @@ def _attempt(
         result = execution.run(plan, plan.predicted.minibatches)
     except (TooLargeError, RunError) as error:
         return replace(blank, failure=printable(str(error)))
-    drawn = any(run.timeline for run in comparison.runs if run.name == step.name)
+    drawn = any(run.timeline for run in part.runs)
     return replace(
         blank,
         throughput_samples_per_s=result.throughput_samples_per_s,

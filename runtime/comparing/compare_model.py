@@ -13,7 +13,6 @@ from profiler.profile import PrecisionName
 from profiler.python_arguments import Cores, Count, python_face
 from profiler.python_words import python_words
 from profiler.settings import DEFAULT_RULE, Update
-from runtime.baselines import BaselineChoice
 from runtime.compare import Comparison
 from runtime.comparing.job import job_of
 from runtime.comparing.wish import Wish, request_of
@@ -35,7 +34,7 @@ def compare(
     update: Update = DEFAULT_RULE,
     precision: PrecisionName = "fp32",
     slice: str = "auto",  # noqa: A002 - as the command calls it
-    baselines: BaselineChoice = "none",
+    baselines: bool = False,
     cores: Cores = (),
     quiet: bool = False,
 ) -> Comparison:
@@ -54,7 +53,7 @@ def compare(
         update: The update rule.
         precision: In which layers run: ``fp32``, ``bf16``, or ``auto``, with which the partition ``bf16`` joins.
         slice: Which layers may be cut inside: ``auto``, ``none``, or such as ``classifier.1=4``.
-        baselines: Which of what one would run instead to run, too: ``none``, ``threads`` or ``all``.
+        baselines: Whether one process with a thread for each stage runs, too.
         cores: Those to use; without any, those that this process may use.
         quiet: Whether to show no progress on stderr.
 

@@ -5,16 +5,15 @@ from pathlib import Path
 
 from optimizer.cli import planned_models, plans_of
 from optimizer.plan import Plan, scheduled
-from optimizer.planning import Models, Schemes, spaced_splits
+from optimizer.planning import Schemes, spaced_splits
 from optimizer.schedule import schedule_of
 from optimizer.what_if import chain_of
 from profiler.capture import captured_model
 from profiler.cli import note
 from profiler.settings import Config
-from runtime.baselines import baseline_rows
+from runtime.baselines import why_left_out
 from runtime.compare import (
     Comparison,
-    OneCore,
     Request,
     find_comparison,
     new_comparison,
@@ -79,18 +78,18 @@ def _begun(wish: Wish, request: Request, clock: Clock, schemes: Schemes) -> Comp
     plans |= spaced_splits(models.whole, request.distinct_splits, splits)
     plans = {name: _scheduled(plan, request, clock) for name, plan in plans.items()}
     minibatches = plans[reference_of(plans)].predicted.minibatches
-    baselines, without = baseline_rows(request.baselines, request.cores, request.update_every)
-    if without:
+    if without := why_left_out(request.cores) if request.baselines else "":
         report(without)
+    wholes = [planner.profile for planner in (models.whole, models.lowered_whole) if planner]
     return new_comparison(
         request,
         clock,
         plans,
         models.whole.profile,
-        baselines=baselines,
+        whole=min(wholes, key=lambda profile: profile.whole_step_s),
+        baselines=request.baselines and not without,
         left_out=left_out,
         forms=" ".join(told),
-        one_core=_one_core(models),
         chain=chain_of(models.whole, schemes, minibatches) if request.num_stages > 1 else None,
     )
 
@@ -100,10 +99,3 @@ def _scheduled(plan: Plan, request: Request, clock: Clock) -> Plan:
     every = request.update_every
     minibatches = request.minibatches or run_length(plan, every, clock, core_count(request.cores))
     return scheduled(plan, schedule_of(plan.pace, request.num_stages, minibatches))
-
-
-def _one_core(models: Models) -> OneCore:
-    """Return the whole model on one core, as yet only profiled, in the faster precision of those that are known."""
-    wholes = [planner.profile for planner in (models.whole, models.lowered_whole) if planner]
-    fastest = min(wholes, key=lambda profile: profile.whole_step_s)
-    return OneCore(profiled_s=fastest.whole_step_s, precision=fastest.precision)

@@ -4,11 +4,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from optimizer.cli import wanted_names
-from optimizer.planning import LOWERED, SLICED, Schemes
+from optimizer.planning import Schemes
 from profiler.errors import ConfigError
 from profiler.machine import usable_cores
 from profiler.settings import Config
-from runtime.baselines import BaselineChoice
 from runtime.compare import Request
 from runtime.pipeline import cores_for
 from runtime.results import Clock
@@ -26,7 +25,7 @@ class Wish:
         settings: How splits run.
         path: Where the comparison is kept.
         clock: By which they run; None: as their cores allow.
-        baselines: Which of what one would run instead to run, too.
+        baselines: Whether one process with several threads runs, too.
         audit: Whether to run evenly spaced splits.
         fresh: Whether to measure anew what is there already.
         quick: Whether a profile of few rounds will do.
@@ -37,7 +36,7 @@ class Wish:
     settings: Settings
     path: Path
     clock: Clock | None = None
-    baselines: BaselineChoice = "none"
+    baselines: bool = False
     audit: bool = False
     fresh: bool = False
     quick: bool = False
@@ -47,14 +46,12 @@ class Wish:
 def request_of(wish: Wish, schemes: Schemes) -> Request:
     """Return what is asked for."""
     config, settings = wish.config, wish.settings
-    if wish.baselines != "none" and settings.data:
+    if wish.baselines and settings.data:
         raise ConfigError("--baselines train on synthetic data; leave --data out")
-    if wish.baselines != "none" and (config.rule.clip or config.rule.clip_norm or config.loss):
+    if wish.baselines and (config.rule.clip or config.rule.clip_norm or config.loss):
         raise ConfigError("--baselines train for cross-entropy and clip no gradients; leave loss, clip and clip_norm "
                           "out of the configuration")  # fmt: skip
     asked = tuple(wanted_names(list(config.partitions), config, schemes))
-    if wish.baselines == "all" and set(asked) <= {SLICED, LOWERED}:
-        raise ConfigError("torch's pipeline cannot cut layers inside; add optimized to --partitions for --baselines")
     return Request(
         model=config.name,
         batch_size=config.batch_size,

@@ -1,12 +1,10 @@
 """Carry comparisons out: the first round of each, then one after the other; keep runs and the report up to date."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
-from optimizer.plan import Plan
-from optimizer.planning import LOWERED, OPTIMIZED
 from profiler.cli import note, screen, stderr
 from profiler.errors import ConfigError
 from profiler.files import to_json, write_whole
@@ -14,7 +12,7 @@ from profiler.machine import claimed
 from profiler.measure import Yardstick
 from profiler.profile import BF16, BF16_FORM, PLAIN_FORM
 from profiler.report import counted
-from runtime.baselines import Baselines
+from runtime.baselines import run_baseline
 from runtime.compare import ONE_CORE, Comparison, command_line, compare, duration, left, set_aside, steps
 from runtime.comparing.job import Job
 from runtime.pipeline import cores_of, executions_of, pool_of
@@ -23,13 +21,6 @@ from runtime.supervisor import WorkerPool
 
 HELPER_START_S, GENEROSITY = 120.0, 200.0
 """How long the timing of one core may take: to start, and times the step of the profile."""
-
-
-def _reference(plans: Mapping[str, Plan], precision: str) -> Plan:
-    """Return the split that torch's pipeline runs in a precision, which cannot cut layers inside."""
-    whole = {name: plan for name, plan in plans.items() if not plan.slicing}
-    usual = (LOWERED, OPTIMIZED) if precision == BF16 else (OPTIMIZED,)
-    return next((whole[name] for name in usual if name in whole), next(iter((whole or plans).values())))
 
 
 def carry_out(jobs: list[Job], reports: list[Path], stall_timeout_s: float | None, *, fresh: bool) -> None:
@@ -106,7 +97,7 @@ def _composition(jobs: list[Job]) -> str:
     if len(jobs) > 1 or comparison.runs:
         return f"of {counted(len(jobs), 'comparison')}"
     rounds = counted(comparison.request.repeats, "round")
-    return f"{counted(len(comparison.contenders), 'contender')} × {rounds}"
+    return f"{counted(len(comparison.running), 'contender')} × {rounds}"
 
 
 def _carry_out(job: Job, pool: WorkerPool, keep: Callable[[Comparison], None], part: _Part) -> None:
@@ -115,10 +106,9 @@ def _carry_out(job: Job, pool: WorkerPool, keep: Callable[[Comparison], None], p
     if not any(steps(comparison, part.rounds)):
         return
     comparison = replace(comparison, command=command_line())
-    plans = {own.name: own.plan for own in comparison.partitions}
-    precision = comparison.one_core.precision
+    plans = [own.plan for own in comparison.partitions]
+    precision = comparison.whole_precision
     as_long = replace(config, batches=comparison.ours.plan.predicted.minibatches)
-    baselines = Baselines(as_long, _reference(plans, precision), comparison.request.cores, precision)
     in_the_way = job.in_the_way
 
     def save(latest: Comparison) -> None:
@@ -133,17 +123,23 @@ def _carry_out(job: Job, pool: WorkerPool, keep: Callable[[Comparison], None], p
         keep(latest)
 
     def one_core() -> tuple[float, float]:
-        patience_s = HELPER_START_S + GENEROSITY * comparison.one_core.profiled_s
+        patience_s = HELPER_START_S + GENEROSITY * comparison.plain_step_s
         step = yardstick.time(patience_s)
         return config.batch_size / step.step_s, step.foreign_load
 
+    def threads(*, tuned: bool) -> tuple[float, float]:
+        request, step_s = comparison.request, comparison.plain_step_s
+        every = request.update_every
+        speed = run_baseline(as_long, request.cores, every, tuned=tuned, step_s=step_s, precision=precision)
+        return speed, 0.0  # what else its cores worked for is not known
+
     with (
-        executions_of(config, plans.values(), pool, job.settings) as executions,
+        executions_of(config, plans, pool, job.settings) as executions,
         Yardstick(config, comparison.request.cores[0], BF16_FORM if precision == BF16 else PLAIN_FORM) as yardstick,
         live_progress(part.awaited) as watch,
     ):
         if any(execution.captured.digest != comparison.model_digest for execution in executions.values()):
             raise ConfigError(f"{config.name} has changed since {job.path} was begun; measure it anew with --fresh")
         others: dict[str, Callable[[], tuple[float, float]]] = {ONE_CORE: one_core}
-        others |= {baseline.row: partial(baselines.run, baseline) for baseline in comparison.baselines}
+        others |= {own.name: partial(threads, tuned=own.tuned) for own in comparison.baselines}
         compare(comparison, executions, others, save, watch, rounds=part.rounds, since=part.since)

@@ -1,20 +1,13 @@
-"""Draw one comparison: speeds, layers' cost against their count, stages, memory, timelines."""
+"""Draw one comparison: speeds, stages with their memory, timelines."""
 
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from optimizer.plan import timeline
 from profiler.report import MEBIBYTE
-from runtime.compare import (
-    ONE_CORE,
-    BaselineComparison,
-    Comparison,
-    OneCoreComparison,
-    PartitionComparison,
-    RunRecord,
-)
+from runtime.compare import Comparison, Contender, RunRecord
 from runtime.report.findings import SPACED, called, own_splits
-from runtime.report.svg import ACCENT, INK, MUTED, picture
+from runtime.report.svg import INK, MUTED, picture
 from runtime.results import Bar
 from runtime.timeline import COLOURS, colour_key, draw_bars, kinds_in
 
@@ -23,82 +16,33 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _MOST_SPLITS = 9
-_NAMED_LAYERS = 3
 
 
 def speeds(comparison: Comparison) -> str:
     """Return each contender's throughput with its interval, and what was predicted."""
-    rows = comparison.summary.came_through[::-1]
-    beside: list[OneCoreComparison | BaselineComparison] = [
-        comparison.summary.one_core,
-        *comparison.summary.baselines,
-    ]
-    others = [row for row in beside if row.throughput_samples_per_s]
+    rows = comparison.came_through[::-1]
+    others = [row for row in (comparison.one_core, *comparison.baselines) if row.throughput_samples_per_s]
     with picture(
         f"throughput of each partition, {_about(comparison)}", 0.9 + 0.27 * (len(rows) + len(others))
     ) as drawn:
         axes = drawn.axes[0]
         labels = []
-        contenders: list[PartitionComparison | OneCoreComparison | BaselineComparison] = [*others[::-1], *rows]
+        contenders = [*others[::-1], *rows]
         for place, row in enumerate(contenders):
             spread = row.throughput_samples_per_s
             assert spread is not None
-            part = row if isinstance(row, PartitionComparison) else None
-            axes.barh(place, spread.median, 0.62, color=MUTED, alpha=0.85 if part else 0.4)
+            axes.barh(place, spread.median, 0.62, color=MUTED, alpha=0.85 if row.split else 0.4)
             axes.plot([spread.low, spread.high], [place, place], color=INK, linewidth=1.4)
-            if part:
-                axes.plot(part.predicted_throughput_samples_per_s, place, "D", color="none", mec=INK, ms=4.5, mew=1)
-            if part and row is contenders[-1]:
-                _mark(axes, "◀ fastest", max(spread.high, part.predicted_throughput_samples_per_s), place)
-            labels.append(called(comparison, row) if isinstance(row, PartitionComparison) else _short(row))
+            if row.split:
+                axes.plot(row.predicted_throughput_samples_per_s, place, "D", color="none", mec=INK, ms=4.5, mew=1)
+            if row.split and row is contenders[-1]:
+                _mark(axes, "◀ fastest", max(spread.high, row.predicted_throughput_samples_per_s), place)
+            labels.append(called(comparison, row) if row.split else _short(row))
         axes.set_yticks(range(len(labels)), labels)
         axes.margins(x=0.18)
         axes.set_xlim(left=0)
         axes.set_xlabel("samples/s; — range, ◇ predicted")
         axes.grid(visible=False, axis="y")
-    return drawn.svg.decode()
-
-
-def layers(comparison: Comparison) -> str:
-    """Return how a step's time gathers over the layers, against the line that counting layers takes for true."""
-    costs = [layer.step_s for layer in comparison.layers]
-    whole, count = sum(costs) or 1.0, len(costs)
-    gathered = [0.0]
-    for cost in costs:
-        gathered.append(gathered[-1] + cost / whole)
-    share = [place / count for place in range(count + 1)]
-    with picture(f"time against layer count, {_about(comparison)}", 3.7) as drawn:
-        axes = drawn.axes[0]
-        axes.plot([0, 1], [0, 1], color=MUTED, linewidth=1, linestyle="--")
-        axes.plot(share, gathered, color=ACCENT, linewidth=1.8)
-        place_of = {layer.name: place for place, layer in enumerate(comparison.layers, 1)}
-        marks = {comparison.reference: ("o", INK), "equal-load": ("s", MUTED)}
-        for part in comparison.summary.partitions:
-            if part.name in marks:
-                marker, colour = marks[part.name]
-                at = [
-                    max(
-                        place_of[comparison.own_layer(name)]
-                        for stage in part.plan.stages[: cut + 1]
-                        for name in stage.layers
-                    )
-                    for cut in range(len(part.cuts))
-                ]
-                axes.plot([share[k] for k in at], [gathered[k] for k in at], marker, color=colour, mec=INK, ms=6,
-                          linestyle="none")  # fmt: skip
-        for place in sorted(range(count), key=lambda layer: -costs[layer])[:_NAMED_LAYERS]:
-            if costs[place] / whole > 0.04:
-                middle = (gathered[place] + gathered[place + 1]) / 2
-                left = share[place] > 0.5
-                axes.annotate(
-                    f"{comparison.layers[place].name}, {costs[place] / whole:.0%}", (share[place + 1], middle),
-                    xytext=(-14 if left else 8, 0), textcoords="offset points", va="center",
-                    ha="right" if left else "left", fontsize=10,
-                )  # fmt: skip
-        axes.set(xlim=(0, 1), ylim=(0, 1), ylabel="share of a step's time",
-                 xlabel=f"share of the layers; ● cuts of {comparison.reference}, ■ of equal-load")  # fmt: skip
-        axes.xaxis.set_major_formatter("{x:.0%}")
-        axes.yaxis.set_major_formatter("{x:.0%}")
     return drawn.svg.decode()
 
 
@@ -130,7 +74,7 @@ def stages(comparison: Comparison) -> str:
     return drawn.svg.decode()
 
 
-def _busy(axes: "Axes", part: PartitionComparison, base: float) -> None:
+def _busy(axes: "Axes", part: Contender, base: float) -> None:
     slowest = max(part.stages, key=lambda stage: stage.busy_s)
     for at, stage in enumerate(part.stages):
         own = stage.measured
@@ -146,7 +90,7 @@ def _busy(axes: "Axes", part: PartitionComparison, base: float) -> None:
             _mark(axes, "◀ slowest", max(start_s, stage.predicted_s) * 1e3, base + at)
 
 
-def _peaks(axes: "Axes", part: PartitionComparison, base: float) -> None:
+def _peaks(axes: "Axes", part: Contender, base: float) -> None:
     peaks = [(stage.measured.peak_rss_bytes or 0) / MEBIBYTE for stage in part.stages]
     for at, (peak, stage) in enumerate(zip(peaks, part.stages, strict=True)):
         predicted = stage.predicted_memory_bytes / MEBIBYTE
@@ -160,14 +104,14 @@ def _mark(axes: "Axes", text: str, x: float, y: float) -> None:
     axes.annotate(text, (x, y), xytext=(3, 0), textcoords="offset points", va="center", fontsize=9)
 
 
-def timeline_s(comparison: Comparison, part: PartitionComparison) -> float:
+def timeline_s(part: Contender) -> float:
     """Return how long the recorded part of a split's first run lasted, or was to last; 0 where none ran."""
-    run = _recorded(comparison, part)
+    run = _recorded(part)
     rows = [*run.timeline, *_predicted(part, run)] if run else []
     return max((bar[3] for row in rows for bar in row), default=0.0)
 
 
-def timelines(comparison: Comparison, part: PartitionComparison, longest_s: float) -> str:
+def timelines(comparison: Comparison, part: Contender, longest_s: float) -> str:
     """Return how the pipeline fills and runs: as predicted, and as it was in the first run; nothing if none ran.
 
     Args:
@@ -175,7 +119,7 @@ def timelines(comparison: Comparison, part: PartitionComparison, longest_s: floa
         part: The split.
         longest_s: Where the axis ends, for it to be that of the others.
     """
-    run = _recorded(comparison, part)
+    run = _recorded(part)
     if run is None:
         return ""
     with picture(
@@ -190,18 +134,18 @@ def timelines(comparison: Comparison, part: PartitionComparison, longest_s: floa
     return drawn.svg.decode()
 
 
-def _recorded(comparison: Comparison, part: PartitionComparison) -> RunRecord | None:
+def _recorded(part: Contender) -> RunRecord | None:
     """Return a run of a split whose timeline was kept."""
-    return next((run for run in comparison.runs if run.name == part.ran_as and run.timeline), None)
+    return next((run for run in part.runs if run.timeline), None)
 
 
-def _drawn_splits(comparison: Comparison) -> list[PartitionComparison]:
+def _drawn_splits(comparison: Comparison) -> list[Contender]:
     """Return the splits with a name of their own that ran, in their order: the schemes from front to end."""
     parts = own_splits(comparison)
     return [part for part in parts if part.stages and not part.name.startswith(SPACED)][:_MOST_SPLITS]
 
 
-def _predicted(part: PartitionComparison, run: RunRecord) -> list[list[Bar]]:
+def _predicted(part: Contender, run: RunRecord) -> list[list[Bar]]:
     shown = 1 + max(span[1] for row in run.timeline for span in row)
     return [
         [
@@ -224,15 +168,8 @@ def _legend(figure: "Figure", kinds: Iterable[str]) -> None:
     figure.legend(handles=handles, loc="outside upper center", ncols=len(handles))
 
 
-def _short(own: OneCoreComparison | BaselineComparison) -> str:
-    if isinstance(own, OneCoreComparison):
-        return ONE_CORE
-    return (
-        own.row.replace("DistributedDataParallel", "DDP")
-        .replace("torch.distributed.pipelining", "torch")
-        .replace("one process, ", "")
-        .replace("as installed", "inst.")
-    )
+def _short(own: Contender) -> str:
+    return own.name.removeprefix("one process, ").replace("as installed", "inst.")
 
 
 def _about(comparison: Comparison) -> str:

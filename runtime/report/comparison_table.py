@@ -7,10 +7,8 @@ from profiler.profile import FP32
 from profiler.report import ResultTable, counted
 from runtime.compare import (
     ONE_CORE,
-    BaselineComparison,
     Comparison,
-    OneCoreComparison,
-    PartitionComparison,
+    Contender,
     Spread,
     coverage,
 )
@@ -44,7 +42,7 @@ def show_comparison(comparison: Comparison, console: "Console", then: Sequence[s
         if line:
             console.print(line)
     console.print(_table(comparison))
-    for line in (comparison.summary.audit.verdict, memory(comparison), _in_report(comparison)):
+    for line in (comparison.audit.verdict, memory(comparison), _in_report(comparison)):
         if line:
             console.print(line)
     for line in then:
@@ -53,7 +51,7 @@ def show_comparison(comparison: Comparison, console: "Console", then: Sequence[s
 
 def _in_report(comparison: Comparison) -> str:
     """Say what only the report has: splits for which there is no room, and other doubts."""
-    hidden = len(comparison.summary.standing) - MOST_ROWS
+    hidden = len(comparison.standing) - MOST_ROWS
     names = dict.fromkeys(doubt.name for doubt in left_to_say(comparison))
     parts = [counted(hidden, "more split")] if hidden > 0 else []
     return f"In the report: {', '.join([*parts, *names])}." if parts or names else ""
@@ -63,9 +61,9 @@ def _table(comparison: Comparison) -> ResultTable:
     """Return the splits, fastest first, and below them what one would run instead."""
     from rich.text import Text
 
-    splits = comparison.summary.standing[:MOST_ROWS]
-    best = next((part for part in splits if part.ratio), None)
-    runs = len(best.ratio.runs) if best and best.ratio else comparison.rounds
+    splits = comparison.standing[:MOST_ROWS]
+    ratio = next((ratio for part in splits if (ratio := comparison.ratio(part.name))), None)
+    runs = len(ratio.runs) if ratio else comparison.rounds
     spread = f"{min(COVERAGE_WANTED, coverage(runs)):.0%} range" if runs > 1 else "range"
     speed = f"samples/s{mark(comparison)}"
     columns = ("rank", "split", speed, spread, "predicted")
@@ -80,14 +78,14 @@ def _table(comparison: Comparison) -> ResultTable:
             interval_of(part.throughput_samples_per_s) if dropped >= last else f"dropped after {dropped}",
             f"{part.predicted_throughput_samples_per_s:.1f}",
         )
-    precision = comparison.one_core.precision
+    precision = comparison.whole_precision
     alone = ONE_CORE if precision == FP32 else f"{ONE_CORE}, {precision}"
-    beside: list[tuple[str, OneCoreComparison | BaselineComparison]] = [(alone, comparison.summary.one_core)]
-    others = [own for own in comparison.summary.baselines if own.ratio]
-    if others:
-        fastest = min(others, key=lambda own: own.ratio.median if own.ratio else 0.0)
-        beside.append((fastest.baseline.row, fastest))
-    for name, own in beside:
+    beside = {alone: comparison.one_core}
+    ratios = {own.name: ratio.median for own in comparison.baselines if (ratio := comparison.ratio(own.name))}
+    if ratios:
+        fastest = min(ratios, key=ratios.__getitem__)
+        beside[fastest] = comparison.contender(fastest)
+    for name, own in beside.items():
         table.add_row("", name, speed_of(own), interval_of(own.throughput_samples_per_s))
     return table
 
@@ -101,7 +99,7 @@ def show_leaders(comparisons: Sequence[Comparison], console: "Console", heading:
         first_out=("predicted", "samples/s"),
     )
     for comparison in comparisons:
-        ran = comparison.summary.came_through
+        ran = comparison.came_through
         ratios = [
             comparison.between(ran[0].name, other) if ran else None
             for other in (ran[1].name if len(ran) > 1 else "", ONE_CORE)
@@ -117,29 +115,30 @@ def show_leaders(comparisons: Sequence[Comparison], console: "Console", heading:
     console.print(table)
 
 
-def rank_of(part: PartitionComparison, comparison: Comparison) -> str:
+def rank_of(part: Contender, comparison: Comparison) -> str:
     """Return a partition's rank as ``2`` or, where others share it, ``2=``."""
-    if part.rank is None:
+    rank = comparison.rank(part.name)
+    if rank is None:
         return "–"
-    sharing_it = [other for other in comparison.summary.standing if other.rank == part.rank]
-    return f"{part.rank}=" if len(sharing_it) > 1 else str(part.rank)
+    sharing_it = [other for other in comparison.standing if comparison.rank(other.name) == rank]
+    return f"{rank}=" if len(sharing_it) > 1 else str(rank)
 
 
-def makespan_of(part: PartitionComparison, comparison: Comparison) -> str:
+def makespan_of(part: Contender, comparison: Comparison) -> str:
     """Return the median makespan where all runs are of as many minibatches."""
     if not comparison.request.minibatches:
         return "–"
     return f"{part.makespan_s.median:.2f}" if part.makespan_s else ""
 
 
-def least_of(part: PartitionComparison, comparison: Comparison) -> str:
+def least_of(part: Contender, comparison: Comparison) -> str:
     """Return in brackets what is left at worst with a core for every stage, where they took turns on fewer."""
     crowded = part.plan.crowded(comparison.core_count) if comparison.clock == "virtual" else None
     speed = part.throughput_samples_per_s
     return f" ({speed.median / crowded:.1f})" if crowded and speed else ""
 
 
-def speed_of(contender: PartitionComparison | BaselineComparison | OneCoreComparison) -> str:
+def speed_of(contender: Contender) -> str:
     """Return the median throughput, or why there is none."""
     spread = contender.throughput_samples_per_s
     return f"{spread.median:.1f}" if spread else "failed" if contender.failures else "not run"

@@ -5,8 +5,7 @@ from collections.abc import Sequence
 from optimizer.plan import Plan
 from profiler.profile import FP32
 from profiler.report import counted, mib
-from runtime.baselines import Baseline
-from runtime.compare import ONE_CORE, Comparison, PartitionComparison, Spread, coverage, tied
+from runtime.compare import ONE_CORE, Comparison, Contender, Spread, coverage, tied
 from runtime.pipeline import taking_turns
 from runtime.report.warnings import COVERAGE_WANTED, undecided
 
@@ -21,37 +20,36 @@ def title(comparison: Comparison) -> str:
     return f"{asked.model}, batch {asked.batch_size}, {counted(asked.num_stages, 'stage')}"
 
 
-def rivals(comparison: Comparison) -> list[PartitionComparison]:
+def rivals(comparison: Comparison) -> list[Contender]:
     """Return the partitions that the optimized one is compared with: the schemes, and whatever else has a name."""
-    named = [part for part in comparison.summary.partitions if part.name != comparison.reference]
+    named = [part for part in comparison.partitions if part.name != comparison.reference]
     return [part for part in named if not part.name.startswith(SPACED)] or named
 
 
-def own_splits(comparison: Comparison) -> list[PartitionComparison]:
+def own_splits(comparison: Comparison) -> list[Contender]:
     """Return the partitions that ran themselves."""
-    return [part for part in comparison.summary.partitions if part.same_as is None]
+    return [part for part in comparison.partitions if part.same_as is None]
 
 
-def called(comparison: Comparison, part: PartitionComparison) -> str:
+def called(comparison: Comparison, part: Contender) -> str:
     """Return a split's names: its own, and those of the partitions that have the same split."""
-    return " = ".join(
-        [part.name, *(other.name for other in comparison.summary.partitions if other.same_as == part.name)]
-    )
+    return " = ".join([part.name, *(other.name for other in comparison.partitions if other.same_as == part.name)])
 
 
 def answer(comparison: Comparison) -> str:
     """Say which split is the fastest, and by how much, as the ranks have it."""
-    splits = comparison.summary.came_through
+    splits = comparison.came_through
     if not splits:
         return "No split came through."
     best, *others = splits
     if not others:
-        only = "" if len(comparison.summary.standing) > 1 else ", the only split"
+        only = "" if len(comparison.standing) > 1 else ", the only split"
         return f"{called(comparison, best)}{only}: {samples_per_s(best):.1f} samples/s."
-    ties = [part for part in others if part.rank == best.rank is not None]
-    slower = [part for part in others if part.rank != best.rank is not None and part.rank is not None]
+    first, ranks = comparison.rank(best.name), {part.name: comparison.rank(part.name) for part in others}
+    ties = [part for part in others if ranks[part.name] == first is not None]
+    slower = [part for part in others if ranks[part.name] != first is not None and ranks[part.name] is not None]
     names = listed([called(comparison, part) for part in (best, *ties)])
-    if best.rank is None:
+    if first is None:
         said = f"{names} ran fastest{'' if comparison.rounds < 2 else ', but noise leaves its place open'}"
         return f"{said}: {_ahead_of(comparison, best, others)}."
     single = f"{names} leads" if undecided(comparison) else f"{names} is the fastest"
@@ -60,32 +58,32 @@ def answer(comparison: Comparison) -> str:
     return f"{said}{f'{who}{_ahead_of(comparison, best, slower)}, the next' if slower else ''}."
 
 
-def _ahead_of(comparison: Comparison, best: PartitionComparison, slower: Sequence[PartitionComparison]) -> str:
+def _ahead_of(comparison: Comparison, best: Contender, slower: Sequence[Contender]) -> str:
     """Say by how much the fastest split is ahead of the first of those behind it, if they share a round."""
     ratio = comparison.between(best.name, slower[0].name)
     return ahead(ratio, slower[0].name) if ratio else f"ahead of {slower[0].name}"
 
 
-def samples_per_s(part: PartitionComparison) -> float:
+def samples_per_s(part: Contender) -> float:
     """Return the median throughput of a split that came through."""
     assert part.throughput_samples_per_s
     return part.throughput_samples_per_s.median
 
 
-def in_order(comparison: Comparison, parts: Sequence[PartitionComparison]) -> list[PartitionComparison]:
+def in_order(comparison: Comparison, parts: Sequence[Contender]) -> list[Contender]:
     """Return one partition of each split, fastest first; of several, the one that ran, if it is among them."""
-    first: dict[str, PartitionComparison] = {}
+    first: dict[str, Contender] = {}
     for part in parts:
         first.setdefault(part.ran_as, part)
-    return [first[name] for name in comparison.summary.order if name in first]
+    return [first[part.name] for part in comparison.standing if part.name in first]
 
 
 def insight(comparison: Comparison) -> str:
     """Say why a split is fast: its slowest stage sets the pace."""
-    ours = f"Why: the slowest stage has {_largest_share(comparison.summary.ours.plan):.0%} of the time in "
+    ours = f"Why: the slowest stage has {_largest_share(comparison.ours.plan):.0%} of the time in "
     ours += comparison.reference
     slow = min(rivals(comparison), key=lambda part: part.predicted_throughput_samples_per_s, default=None)
-    if slow is None or slow.ran_as == comparison.summary.ours.ran_as:
+    if slow is None or slow.ran_as == comparison.ours.ran_as:
         return f"{ours}."
     return f"{ours}, {_largest_share(slow.plan):.0%} in {slow.name}."
 
@@ -107,11 +105,8 @@ def _largest_share(plan: Plan) -> float:
 
 
 def worth(comparison: Comparison) -> str:
-    """Say whether to pipeline at all: how the fastest split fared against one core and what a user would run instead.
-
-    It is held against what updates as often, if anything does; the fastest of all else is named beside.
-    """
-    splits = comparison.summary.came_through
+    """Say whether to pipeline at all: how the fastest split fared against one core and the baselines."""
+    splits = comparison.came_through
     if not splits or not comparison.comparable or comparison.request.num_stages == 1:
         return ""
     best = splits[0]
@@ -119,19 +114,13 @@ def worth(comparison: Comparison) -> str:
     if alone is None:
         return ""
     rows = [
-        (ratio, baseline)
+        (ratio, baseline.name)
         for baseline in comparison.baselines
-        if (ratio := comparison.between(best.name, baseline.row)) is not None
+        if (ratio := comparison.between(best.name, baseline.name)) is not None
     ]
-    like = [row for row in rows if row[1].update_every == comparison.request.update_every]
-    unlike = [row for row in rows if row not in like]
-    sentence = f"{_pays([alone, *(ratio for ratio, _ in like or rows)])}: {best.name} {_is(alone, 'one core')}"
-    if like:
-        said = ", the fastest of what else updates as often" if unlike else ", the fastest of what else there is"
-        sentence += f", and {_is_of(like)}{said}"
-    if unlike:
-        otherwise = "Of what updates less or more often, it" if like else "Nothing else updates as often; it"
-        sentence += f". {otherwise} {_is_of(unlike)}, the fastest"
+    sentence = f"{_pays([alone, *(ratio for ratio, _ in rows)])}: {best.name} {_is(alone, 'one core')}"
+    if rows:
+        sentence += f", and {_is(*min(rows, key=lambda row: row[0].median))}, the fastest of what else there is"
     return f"{sentence}."
 
 
@@ -148,18 +137,9 @@ def fairness(comparison: Comparison) -> str:
     """Say of the baselines how fair it is to compare their throughput, with a blank before."""
     if not comparison.baselines:
         return ""
-    precision = comparison.one_core.precision
+    precision = comparison.whole_precision
     lower = "" if precision == FP32 else f" Baselines run under autocast, in {precision}."
-    if all(baseline.update_every == comparison.request.update_every for baseline in comparison.baselines):
-        return f" Baselines take as many samples an update.{lower}"
-    unfair = "there throughput alone is not a fair comparison."
-    return f" Baselines update less or more often where they say so: {unfair}{lower}"
-
-
-def _is_of(rows: Sequence[tuple[Spread, Baseline]]) -> str:
-    """Say how the best split fared against the fastest of some baselines."""
-    ratio, baseline = min(rows, key=lambda row: row[0].median)
-    return _is(ratio, baseline.row)
+    return f" Baselines take as many samples an update.{lower}"
 
 
 def clock(comparison: Comparison) -> str:
@@ -182,7 +162,7 @@ def race(comparison: Comparison) -> str:
 
 def held(comparison: Comparison) -> str:
     """Say what an interval is worth after so many rounds."""
-    spreads = [part.throughput_samples_per_s for part in comparison.summary.came_through]
+    spreads = [part.throughput_samples_per_s for part in comparison.came_through]
     rounds = max((len(spread.runs) for spread in spreads if spread), default=comparison.rounds)
     at_best = "" if coverage(rounds) >= COVERAGE_WANTED else " at best"
     return f"hold the true median with {min(COVERAGE_WANTED, coverage(rounds)):.0%}{at_best}"
@@ -196,7 +176,7 @@ def length_of_run(comparison: Comparison) -> str:
 
 def memory(comparison: Comparison) -> str:
     """Say what the largest stage of the fastest split took."""
-    best = next(iter(comparison.summary.came_through), None)
+    best = next(iter(comparison.came_through), None)
     stages = best.stages if best else ()
     peaks = [(stage.measured.peak_rss_bytes, number) for number, stage in enumerate(stages)]
     measured = [(peak, number) for peak, number in peaks if peak is not None]

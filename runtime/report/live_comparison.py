@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from profiler.cli import live_console
 from profiler.report import ResultTable
-from runtime.compare import ONE_CORE, Comparison, Step
+from runtime.compare import Comparison, Step
 from runtime.compare.remaining_time import duration, left
 from runtime.report.comparison_table import rank_of
 from runtime.report.findings import title
@@ -66,20 +66,19 @@ def rows(comparison: Comparison, step: Step | None, now_s: float, awaited: Await
         ("", "predicted", "samples/s, run by run", "median", "rank"),
         words=("", "samples/s, run by run"),
     )
-    splits = {part.name: part for part in comparison.summary.standing}
-    others = {ONE_CORE: comparison.summary.one_core} | {own.baseline.row: own for own in comparison.summary.baselines}
-    for name, contender in (splits | others).items():
-        runs = [run for run in comparison.runs if run.name == name]
-        shown = "  ".join("failed" if run.failure else f"{run.throughput_samples_per_s:.1f}" for run in runs[-SHOWN:])
-        running = step is not None and step.name == name
+    for own in (*comparison.standing, comparison.one_core, *comparison.baselines):
+        shown = "  ".join(
+            "failed" if run.failure else f"{run.throughput_samples_per_s:.1f}" for run in own.runs[-SHOWN:]
+        )
+        running = step is not None and step.name == own.name
         waits = " …" if running else ""
-        spread, part = contender.throughput_samples_per_s, splits.get(name)
+        spread = own.throughput_samples_per_s
         table.add_row(
-            name,
-            f"{part.predicted_throughput_samples_per_s:.1f}" if part else "",
+            own.name,
+            f"{own.predicted_throughput_samples_per_s:.1f}" if own.split else "",
             f"{shown}{waits}",
             f"{spread.median:.1f}" if spread else "",
-            rank_of(part, comparison) if part else "",
+            rank_of(own, comparison) if own.split else "",
             style="bold" if running else "",
         )
     return table

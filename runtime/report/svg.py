@@ -6,7 +6,7 @@ from contextlib import contextmanager
 
 from profiler.report import Drawing, drawing
 
-INK, RULE, ACCENT, MUTED = "#1d2127", "#dcdfe3", "#1f6fb2", "#9aa3ae"
+INK, RULE, MUTED = "#1d2127", "#dcdfe3", "#9aa3ae"
 """The colours of the page by day."""
 WIDTH_INCHES = 4.75
 """342 points: on a narrow phone, text comes out as large as it is drawn."""

@@ -141,18 +141,20 @@ def undecided(comparison: Comparison) -> tuple[str, int] | None:
     Who is slower beyond doubt is told by the test of the race, which keeps its promise from the second round on. Once
     rounds are enough, what they cannot tell apart is a tie, and that is an answer, too.
     """
-    standing = comparison.summary.came_through
-    rounds = [len(part.ratio.runs) for part in standing if part.ratio and part.name not in comparison.beaten]
+    standing = comparison.came_through
+    ratios = [comparison.ratio(part.name) for part in standing if part.name not in comparison.beaten]
+    rounds = [len(ratio.runs) for ratio in ratios if ratio]
     fewest = min(rounds, default=0)
-    if not comparison.open or (coverage(fewest) >= COVERAGE_WANTED and standing[0].rank is not None):
+    if not comparison.open or (coverage(fewest) >= COVERAGE_WANTED and comparison.rank(standing[0].name) is not None):
         return None
     return comparison.open[0], fewest
 
 
 def _few_rounds(comparison: Comparison) -> list[Doubt]:
     """Return the doubt that rests on too few rounds, while somebody may still be faster than the first."""
-    standing = comparison.summary.came_through
-    if max((len(part.ratio.runs) for part in standing if part.ratio), default=comparison.rounds) == 1:
+    standing = comparison.came_through
+    ratios = [comparison.ratio(part.name) for part in standing]
+    if max((len(ratio.runs) for ratio in ratios if ratio), default=comparison.rounds) == 1:
         return [Doubt("ONE ROUND", "no difference here can be told from noise, for it ran once; add --repeats 6.",
                       "each split ran once", _MORE)]  # fmt: skip
     if (rival := undecided(comparison)) is None:
@@ -168,8 +170,8 @@ def drift_of(comparison: Comparison) -> float:
     """Return by how much the last third of the rounds was slower than the first, as a share, over all contenders."""
     by_round: dict[int, list[float]] = defaultdict(list)
     dropped = comparison.dropped
-    for name in (name for name in comparison.contenders if name not in dropped):
-        runs = [run for run in comparison.runs if run.name == name and run.failure is None]
+    for name in (name for name in comparison.running if name not in dropped):
+        runs = [run for run in comparison.contender(name).runs if run.failure is None]
         usual = median(run.throughput_samples_per_s for run in runs) if runs else 0.0
         for run in runs:
             by_round[run.round].append(usual / run.throughput_samples_per_s)
@@ -180,10 +182,10 @@ def _noise(comparison: Comparison) -> list[Doubt]:
     found = []
     loads = [
         (stage.measured.foreign_load, core)
-        for part in comparison.summary.partitions
+        for part in comparison.partitions
         for stage, core in zip(part.stages, comparison.request.cores, strict=False)
     ]
-    load, core = max([*loads, (comparison.summary.one_core.foreign_load, comparison.request.cores[0])])
+    load, core = max([*loads, (comparison.one_core.foreign_load, comparison.request.cores[0])])
     if comparison.comparable and (doubt := noisy(core, load)):
         found.append(_named(doubt, f"core {core} worked for others {load:.0%} of the time", ("--fresh",)))
     drifted = drift_of(comparison)

@@ -10,13 +10,11 @@ from optimizer.plan import Plan
 from optimizer.planning import Models, Planner, load_schemes, plan_for
 from profiler.profile import Profile
 from profiler.settings import UpdateRule
-from runtime.baselines import Baseline
-from runtime.compare import ONE_CORE, Comparison, OneCore, Request, RunRecord, new_comparison
+from runtime.compare import ONE_CORE, Comparison, Contender, Request, RunRecord, new_comparison, one_process
 from runtime.results import Clock
 from runtime.stage_run import StageMeasurement
 
 MINIBATCHES = 8
-BASELINE = Baseline(name="one process, 2 threads", tuned=True, update_every=1)
 
 
 def planner(profile: Profile | None = None, stages: int = 2) -> Planner:
@@ -32,7 +30,7 @@ def request(**changes: object) -> Request:
     wanted = Request(
         model="test", batch_size=2, input_shape=(2, 3, 4, 4), minibatches=MINIBATCHES, num_stages=2, cores=(0, 1),
         schedule="1f1b", update_every=1, channel="shm", rule=UpdateRule(lr=0.01), data="", slice="none",
-        asked=("optimized", "end-load"), distinct_splits=0, repeats=3, full=True, baselines="none",
+        asked=("optimized", "end-load"), distinct_splits=0, repeats=3, full=True, baselines=False,
     )  # fmt: skip
     return replace(wanted, **changes)  # type: ignore[arg-type]
 
@@ -40,11 +38,11 @@ def request(**changes: object) -> Request:
 def empty(
     named: Mapping[str, Plan],
     profile: Profile | None = None,
-    baselines: Sequence[Baseline] = (),
+    baselines: Sequence[Contender] = (),
     **changes: object,
 ) -> Comparison:
     clock: Clock = changes.pop("clock", "wall")  # type: ignore[assignment]
-    wanted = request(asked=tuple(named), baselines="all" if baselines else "none", **changes)
+    wanted = request(asked=tuple(named), baselines=bool(baselines), **changes)
     with (
         patch("runtime.compare.begin.this_machine", lambda: MACHINE),
         patch("runtime.compare.begin.core_count", lambda cores: len(set(cores))),
@@ -55,11 +53,12 @@ def empty(
             clock,
             named,
             own,
-            baselines=baselines,
+            whole=own,
+            baselines=False,
             left_out=[],
             forms="",
-            one_core=OneCore(profiled_s=own.whole_step_s),
         )
+    found = replace(found, contenders=(*found.contenders, *baselines))
     return replace(found, began_at="2026-01-01T00:00:00+00:00", command="python -m runtime compare")
 
 
@@ -69,8 +68,10 @@ def asked(found: Comparison, **changes: object) -> Comparison:
 
 
 def with_runs(found: Comparison, runs: Sequence[RunRecord]) -> Comparison:
-    """The same comparison after these runs."""
-    return replace(found, runs=tuple(runs))
+    """The same comparison after these runs alone, in this order."""
+    ran = [replace(run, number=at) for at, run in enumerate(runs)]
+    contenders = [replace(own, runs=tuple(run for run in ran if run.name == own.name)) for own in found.contenders]
+    return replace(found, contenders=tuple(contenders))
 
 
 def measured(plan: Plan, slower: float = 1.0, load: float = 0.0, peak: int | None = 1 << 20) -> list[StageMeasurement]:
@@ -101,6 +102,7 @@ def record(
 ) -> RunRecord:
     drawn = not failure and number == 1 and stages
     return RunRecord(
+        number=0,
         round=number,
         name=name,
         seconds=1.0,
@@ -117,7 +119,7 @@ def comparison(
     *,
     named: Mapping[str, Plan] | None = None,
     profile: Profile | None = None,
-    baselines: Mapping[str, Sequence[float]] | None = None,
+    baselines: Sequence[Sequence[float]] = (),
     one_core: Sequence[float] | None = None,
     slower: float = 1.0,
     load: float = 0.0,
@@ -125,11 +127,13 @@ def comparison(
 ) -> Comparison:
     """A comparison whose runs had these speeds, round by round; None is a run that failed.
 
-    One core was as fast as when it was profiled if nothing else is said.
+    Baselines have as many threads as there are stages, one more, and so on. One core was as fast as when it was
+    profiled if nothing else is said.
     """
     speeds = speeds or {"optimized": (20.0, 40.0, 30.0), "end-load": (10.0, 15.0, 12.0)}
     named = named or plans(*speeds)
-    rows = [replace(BASELINE, name=name) for name in baselines or {}]
+    first = len(next(iter(named.values())).stages)
+    rows = [one_process(threads, tuned=True) for threads, _ in enumerate(baselines, first)]
     begin = empty(named, profile, rows, **{"repeats": len(next(iter(speeds.values()))), **changes})
     runs = []
     for name, values in speeds.items():
@@ -137,9 +141,9 @@ def comparison(
             stages = measured(named[name], slower, load)
             failure = None if speed else f"stage 1 of {name} was ended by SIGKILL"
             runs.append(record(name, number, speed or 1.0, stages, failure=failure))
-    for row, own in zip(rows, (baselines or {}).values(), strict=True):
-        runs += [record(row.row, number, speed) for number, speed in enumerate(own, 1)]
+    for row, own in zip(rows, baselines, strict=True):
+        runs += [record(row.name, number, speed) for number, speed in enumerate(own, 1)]
     if one_core is None:
-        one_core = (begin.request.batch_size / begin.one_core.profiled_s,) * begin.request.repeats
+        one_core = (begin.request.batch_size / begin.plain_step_s,) * begin.request.repeats
     runs += [record(ONE_CORE, number, speed) for number, speed in enumerate(one_core, 1)]
-    return replace(begin, runs=tuple(runs))
+    return with_runs(begin, runs)

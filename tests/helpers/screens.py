@@ -95,7 +95,7 @@ def compare(console: Console) -> None:
     speeds |= {"optimized": (20.0, 20.4, 19.0), names[1]: (19.5, 20.6, None)}
     found = comparison(
         speeds, named=named, profile=layers, num_stages=4, cores=(0, 1, 2, 3),
-        baselines={"one process, 4 threads": (5.0, 6.0, 5.5)},
+        baselines=[(5.0, 6.0, 5.5)],
     )  # fmt: skip
     then = (
         "Details: results/report.html",

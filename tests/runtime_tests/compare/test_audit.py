@@ -41,7 +41,7 @@ def test_the_parts_add_up_to_the_error_of_the_period() -> None:
     runs = []
     for at, (name, plan) in enumerate(named.items()):
         runs += [record(name, number, 40.0 + at + number, measured(plan, 1.1 + 0.1 * at)) for number in (1, 2, 3)]
-    found = with_runs(empty(named), runs).summary.audit
+    found = with_runs(empty(named), runs).audit
     assert len(found.splits) == 3
     for split in found.splits:
         parts = split.scale_s + split.shape_s + split.schedule_s
@@ -54,7 +54,7 @@ def test_the_parts_add_up_to_the_error_of_the_period() -> None:
 def test_a_prediction_that_came_true_is_off_by_nothing() -> None:
     named = plans(*NAMES, profile=chain([3, 1, 4, 1, 5, 2]))
     speeds = {name: (plan.predicted.throughput_samples_per_s,) * 3 for name, plan in named.items()}
-    found = comparison(speeds, named=named).summary.audit
+    found = comparison(speeds, named=named).audit
     assert found.mean_absolute_error == pytest.approx(0.0)
     assert found.spearman == pytest.approx(1.0)
     assert found.verdict == "Predictions: order right (1.00), off by 0% on average, 0% at most (optimized)."
@@ -63,7 +63,7 @@ def test_a_prediction_that_came_true_is_off_by_nothing() -> None:
 def test_an_order_that_came_out_the_other_way_is_said() -> None:
     named = plans(*NAMES, profile=chain([3, 1, 4, 1, 5, 2]))
     speeds = {name: (1e5 / plan.predicted.throughput_samples_per_s,) * 2 for name, plan in named.items()}
-    found = comparison(speeds, named=named).summary.audit
+    found = comparison(speeds, named=named).audit
     assert found.spearman == pytest.approx(-1.0)
     assert found.verdict.startswith(
         "Predictions: order not right (-1.00), off by 55% on average, 73% at most (end-load)"
@@ -73,12 +73,12 @@ def test_an_order_that_came_out_the_other_way_is_said() -> None:
 def test_equal_splits_count_once_and_shared_cores_not_at_all() -> None:
     named = plans("optimized", "end-load", "front-load")
     found = comparison({"optimized": (3.0, 3.0), "end-load": (1.0, 1.0)}, named=named)
-    assert [split.partition for split in found.summary.audit.splits] == ["optimized", "end-load"]
-    assert found.summary.audit.spearman is None, "two splits have no order to speak of"
-    shared = audit(found.summary.partitions, 2, (), comparable=False)
+    assert [split.partition for split in found.audit.splits] == ["optimized", "end-load"]
+    assert found.audit.spearman is None, "two splits have no order to speak of"
+    shared = audit(found.partitions, 2, (), comparable=False)
     assert (shared.mean_absolute_error, shared.spearman, shared.splits) == (None, None, ())
     assert "do not cover shared cores" in shared.verdict
-    silent = [replace(part, throughput_samples_per_s=None) for part in found.summary.partitions]
+    silent = [replace(part, runs=()) for part in found.partitions]
     nothing = audit(silent, 2, (), comparable=True)
     assert "no split ran" in nothing.verdict
 
@@ -86,7 +86,7 @@ def test_equal_splits_count_once_and_shared_cores_not_at_all() -> None:
 def test_the_pace_is_what_all_layers_took_longer_and_is_taken_out_run_by_run() -> None:
     """The machine gets slower from round to round, and every split with it."""
     named = plans(*NAMES, profile=chain([3, 1, 4, 1, 5, 2], copy_cost=CopyCost(sizes_bytes=(), copy_s=())))
-    found = promised(named, (1.1, 1.1, 1.3, 1.3, 1.3, 1.2, 1.2)).summary.audit
+    found = promised(named, (1.1, 1.1, 1.3, 1.3, 1.3, 1.2, 1.2)).audit
     assert found.pace == pytest.approx(1.2)
     assert found.mean_absolute_error == pytest.approx(0.2)
     assert found.mean_absolute_error_settled == pytest.approx(0.0, abs=1e-9)
@@ -103,7 +103,7 @@ def test_the_pace_is_what_all_layers_took_longer_and_is_taken_out_run_by_run() -
 
 def test_what_one_split_alone_takes_longer_is_its_error_and_not_the_machines_pace() -> None:
     named = plans(*NAMES, profile=chain([3, 1, 4, 1, 5, 2], copy_cost=CopyCost(sizes_bytes=(), copy_s=())))
-    found = promised(named, (1.0, 1.0, 1.0), **{"end-load": 1.5}).summary.audit
+    found = promised(named, (1.0, 1.0, 1.0), **{"end-load": 1.5}).audit
     errors = {split.partition: split.settled_error for split in found.splits}
     assert errors == {
         "optimized": pytest.approx(0.0),
@@ -122,14 +122,14 @@ def test_a_leader_that_runs_on_alone_is_not_excused_by_its_own_runs() -> None:
     leader = named["optimized"]
     speed = leader.predicted.throughput_samples_per_s / 1.3
     runs += [record("optimized", number, speed, measured(leader, 1.3)) for number in range(3, 11)]
-    found = with_runs(empty(named, repeats=10, full=False), runs).summary.audit
+    found = with_runs(empty(named, repeats=10, full=False), runs).audit
     (ours,) = [split for split in found.splits if split.partition == "optimized"]
     assert ours.settled_error == pytest.approx(0.3)
 
 
 def test_a_split_that_ran_alone_has_no_pace_to_hide_its_error_behind() -> None:
     named = plans("optimized", profile=chain([3, 1, 4, 1, 5, 2]))
-    found = promised(named, (1.0, 1.0, 1.0), optimized=1.25).summary.audit
+    found = promised(named, (1.0, 1.0, 1.0), optimized=1.25).audit
     assert found.pace is None
     assert found.splits[0].settled_error == pytest.approx(0.25)
     assert "machine" not in found.verdict
@@ -145,7 +145,7 @@ def test_a_promise_is_kept_where_the_settled_throughput_lies_in_its_interval(slo
         for number in (1, 2, 3)
         for name, plan in named.items()
     ]
-    found = with_runs(empty(named, profile), runs).summary.audit
+    found = with_runs(empty(named, profile), runs).audit
     assert [split.kept for split in found.splits] == [kept, kept]
     assert f"{2 * kept} of 2 in range" in found.verdict
 
@@ -158,7 +158,7 @@ def test_the_verdict_leads_with_the_error_that_is_left(errors: list[float]) -> N
         record(name, 1, plan.predicted.throughput_samples_per_s / error, measured(plan))
         for (name, plan), error in zip(named.items(), errors, strict=True)
     ]
-    said = with_runs(empty(named), runs).summary.audit.verdict
+    said = with_runs(empty(named), runs).audit.verdict
     left = [abs(error - 1) for error in errors]
     shown = [int(figure) for figure in re.findall(r"(\d+)%", said.partition("; ")[0])]
     assert shown[0] == pytest.approx(100 * sum(left) / len(left), abs=0.51)

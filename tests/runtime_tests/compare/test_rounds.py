@@ -120,10 +120,10 @@ def test_who_cannot_be_the_fastest_any_more_has_had_its_runs() -> None:
     assert found.complete
     assert found.dropped == {"end-load": 2}
     assert Counter(run.name for run in found.runs) == {"optimized": 5, "end-load": 2, "middle-load": 5, ONE_CORE: 5}
-    part = found.summary.part("end-load")
+    part = found.part("end-load")
     assert part is not None
-    assert part.ratio is not None
-    assert part.rank == 3, "of its two rounds"
+    assert found.ratio(part.name) is not None
+    assert found.rank(part.name) == 3, "of its two rounds"
     assert race(found).endswith("beyond doubt: after round 2, end-load. --full runs all of them.")
     for kept in [start, *saved]:
         rest, _ = ran(kept, by_round(kept))
@@ -136,8 +136,8 @@ def test_who_cannot_be_the_fastest_any_more_has_had_its_runs() -> None:
 
 def test_the_reference_runs_on_though_it_is_slower_and_a_baseline_drops_no_split() -> None:
     speeds = {"optimized": (5.0, 5.1, 5.0), "end-load": (10.0, 10.1, 10.1), "middle-load": (3.0, 3.1)}
-    found = comparison(speeds, baselines={"fast": (90.0, 91.0, 90.0), "slow": (1.0, 1.01)}, full=False, repeats=3)
-    assert found.dropped == {"middle-load": 2, "slow, tuned": 2}
+    found = comparison(speeds, baselines=[(90.0, 91.0, 90.0), (1.0, 1.01)], full=False, repeats=3)
+    assert found.dropped == {"middle-load": 2, "one process, 3 threads, tuned": 2}
     assert found.complete
 
 
@@ -205,7 +205,7 @@ def test_a_run_that_fails_is_noted_and_the_others_go_on() -> None:
     assert found.complete
     assert fake.renewals == len(fake.order), "each run has processes of its own"
     (failed,) = [run for run in found.runs if run.failure]
-    part = next(part for part in found.summary.partitions if part.name == failed.name)
+    part = next(part for part in found.partitions if part.name == failed.name)
     assert part.failures == ("a stage was ended by SIGKILL",)
     assert part.throughput_samples_per_s is not None
     assert len(part.throughput_samples_per_s.runs) == 1
@@ -215,9 +215,9 @@ def test_a_split_that_does_not_fit_into_memory_does_not_stop_the_others() -> Non
     fake = Fake(lambda _number, plan: plan.method == "end-load", TooLargeError("too large"))
     found, _ = ran(empty(plans(*NAMES), distinct_splits=AUDITED, repeats=2), fake)
     assert found.complete
-    failed = next(part for part in found.summary.partitions if part.name == "end-load")
+    failed = next(part for part in found.partitions if part.name == "end-load")
     assert failed.throughput_samples_per_s is None
-    assert failed.rank is None
+    assert found.rank(failed.name) is None
     assert not failed.stages
 
 
@@ -231,7 +231,7 @@ def test_what_failed_before_is_no_reason_not_to_go_on() -> None:
     assert failed.rounds == 1
     found, _ = ran(failed, Fake())
     assert found.complete
-    assert all(part.throughput_samples_per_s for part in found.summary.partitions)
+    assert all(part.throughput_samples_per_s for part in found.partitions)
 
 
 def test_nothing_goes_on_after_a_round_in_which_everything_failed() -> None:
@@ -239,7 +239,7 @@ def test_nothing_goes_on_after_a_round_in_which_everything_failed() -> None:
     found, _ = ran(empty(plans(*NAMES), distinct_splits=AUDITED, repeats=9), fake)
     assert len(fake.order) == 3
     assert found.rounds == 1
-    assert all(part.throughput_samples_per_s is None for part in found.summary.partitions)
+    assert all(part.throughput_samples_per_s is None for part in found.partitions)
 
 
 def test_cores_are_shared_in_turn_and_then_nothing_is_comparable() -> None:

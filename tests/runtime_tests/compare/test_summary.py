@@ -12,12 +12,13 @@ from strategies import MACHINE, chain
 
 from optimizer.planning import Planner
 from profiler.files import from_json, to_json
-from runtime.compare import Comparison, OneCore, coverage, new_comparison, tied
-from runtime.compare.ranking import ratio_of, spread_of
+from runtime.compare import Comparison, coverage, new_comparison, tied
+from runtime.compare.contender import spread_of
+from runtime.compare.ranking import ratio_of
 
 
 def test_medians_and_intervals_of_the_runs() -> None:
-    found = {part.name: part for part in comparison().summary.partitions}
+    found = {part.name: part for part in comparison().partitions}
     ours = found["optimized"].throughput_samples_per_s
     assert ours is not None
     assert (ours.median, ours.runs) == (30.0, (20.0, 40.0, 30.0))
@@ -28,19 +29,19 @@ def test_medians_and_intervals_of_the_runs() -> None:
 
 
 def test_a_ratio_is_taken_round_by_round() -> None:
-    found = {part.name: part for part in comparison().summary.partitions}
-    ratio = found["end-load"].ratio
+    found = comparison()
+    ratio = found.ratio("end-load")
     assert ratio is not None
     assert ratio.runs == pytest.approx((2.0, 40 / 15, 2.5))
     assert ratio.median == pytest.approx(float(np.median([2.0, 40 / 15, 2.5])))
-    own = found["optimized"].ratio
+    own = found.ratio("optimized")
     assert own is not None
     assert (own.low, own.median, own.high) == (1.0, 1.0, 1.0)
 
 
 def test_a_round_in_which_either_failed_gives_no_ratio() -> None:
     found = comparison({"optimized": (20.0, None, 30.0), "end-load": (10.0, 15.0, None)})
-    ratio = found.summary.partitions[1].ratio
+    ratio = found.ratio("end-load")
     assert ratio is not None
     assert ratio.runs == (2.0,)
     assert not tied(ratio), "of a single round nothing can be said"
@@ -50,14 +51,14 @@ def test_a_round_in_which_either_failed_gives_no_ratio() -> None:
 def test_an_equal_split_shows_the_runs_of_the_one_that_ran() -> None:
     named = plans("optimized", "end-load", "front-load")
     found = comparison({"optimized": (3.0, 3.0), "end-load": (1.0, 1.0)}, named=named)
-    parts = {part.name: part for part in found.summary.partitions}
+    parts = {part.name: part for part in found.partitions}
     assert parts["front-load"].same_as == "optimized"
     assert parts["front-load"].throughput_samples_per_s == parts["optimized"].throughput_samples_per_s
-    assert parts["front-load"].rank == parts["optimized"].rank == 1
+    assert found.rank("front-load") == found.rank("optimized") == 1
 
 
 def test_prediction_stands_beside_measurement_stage_by_stage() -> None:
-    for part in comparison(slower=1.1).summary.partitions:
+    for part in comparison(slower=1.1).partitions:
         assert part.predicted_throughput_samples_per_s == part.plan.predicted.throughput_samples_per_s
         for stage, planned in zip(part.stages, part.plan.stages, strict=True):
             assert stage.predicted_s == pytest.approx(planned.total_s)
@@ -72,7 +73,7 @@ def test_the_peak_is_the_largest_of_all_runs_and_unknown_if_none_is_known() -> N
     ]
     runs.append(record("end-load", 1, 1.0, measured(named["end-load"], peak=None)))
     found = with_runs(empty(named), runs)
-    assert [stage.measured.peak_rss_bytes for part in found.summary.partitions for stage in part.stages] == [
+    assert [stage.measured.peak_rss_bytes for part in found.partitions for stage in part.stages] == [
         7,
         7,
         None,
@@ -81,15 +82,16 @@ def test_the_peak_is_the_largest_of_all_runs_and_unknown_if_none_is_known() -> N
 
 
 def test_a_comparison_survives_its_file() -> None:
-    found = comparison(baselines={"one process, 2 threads": (5.0, 6.0, 7.0)})
+    found = comparison(baselines=[(5.0, 6.0, 7.0)])
     assert from_json(to_json(found), Comparison, "comparison.json") == found
 
 
 def test_baselines_run_in_the_same_rounds() -> None:
-    found = comparison({"optimized": (10.0, 20.0)}, baselines={"one process, 2 threads": (5.0, 5.0)})
-    (row,) = found.summary.baselines
-    assert row.ratio is not None
-    assert row.ratio.runs == (2.0, 4.0)
+    found = comparison({"optimized": (10.0, 20.0)}, baselines=[(5.0, 5.0)])
+    (row,) = found.baselines
+    ratio = found.ratio(row.name)
+    assert ratio is not None
+    assert ratio.runs == (2.0, 4.0)
 
 
 SPEEDS = st.lists(st.floats(1.0, 100.0), min_size=2, max_size=6)
@@ -121,8 +123,7 @@ def test_a_comparison_tells_of_the_layers_and_doubts_of_the_profile_that_it_was_
     named = {"optimized": Planner(profile, 2, MINIBATCHES).optimized()}
     with patch("runtime.compare.begin.this_machine", lambda: MACHINE):
         found = new_comparison(
-            request(asked=("optimized",)), "wall", named, profile, baselines=[], left_out=[], forms="",
-            one_core=OneCore(profiled_s=1.0, precision="bf16"),
-        )  # fmt: skip
+            request(asked=("optimized",)), "wall", named, profile, whole=profile, baselines=False, left_out=(), forms=""
+        )
     assert [layer.step_s for layer in found.layers] == [layer.step_s for layer in profile.layers]
     assert any("off by 30%" in warning for warning in found.profile_warnings)

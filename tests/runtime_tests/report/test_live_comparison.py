@@ -1,10 +1,9 @@
 """The table that fills while a comparison runs."""
 
 import time
-from dataclasses import replace
 
 import pytest
-from comparisons import asked, comparison
+from comparisons import asked, comparison, with_runs
 from rich.console import Console
 
 from runtime.compare import Step, duration, left, steps
@@ -21,13 +20,13 @@ def shown(table: object) -> str:
 
 
 def test_the_table_shows_runs_as_they_end_and_what_is_running() -> None:
-    found = comparison({"optimized": (20.0, 40.0), "end-load": (None, 15.0)}, baselines={"one process": (5.0, 6.0)})
+    found = comparison({"optimized": (20.0, 40.0), "end-load": (None, 15.0)}, baselines=[(5.0, 6.0)])
     found = asked(found, repeats=4)
     text = shown(rows(found, Step(3, "end-load"), 0.0))
     assert "round 3 of 4" in text
     ours, theirs, baseline = (
         next(line for line in text.splitlines() if line.strip().startswith(name))
-        for name in ("optimized", "end-load", "one process, tuned")
+        for name in ("optimized", "end-load", "one process, 2 threads, tuned")
     )
     assert "20.0  40.0" in ours
     assert "30.0" in ours
@@ -46,7 +45,7 @@ def test_the_time_left_is_that_of_the_runs_so_far() -> None:
     found = comparison(cores=(0, 0), repeats=5)
     assert len(list(steps(found))) == 4
     assert left(found) == pytest.approx(4.0), "each of those that ran took a second"
-    assert left(replace(found, runs=())) > 0, "before the first, predictions say how long"
+    assert left(with_runs(found, ())) > 0, "before the first, predictions say how long"
     assert left(asked(found, repeats=3)) == 0
 
 

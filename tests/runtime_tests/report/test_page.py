@@ -31,7 +31,7 @@ def one(**changes: object) -> Comparison:
     return comparison(
         speeds,
         named=plans(*speeds, "front-load"),
-        baselines={"one process, 2 threads": (9.0, 9.1, 9.0)},
+        baselines=[(9.0, 9.1, 9.0)],
         **changes,  # type: ignore[arg-type]
     )
 
@@ -90,7 +90,7 @@ def test_the_page_needs_nothing_else_and_is_small(page: str) -> None:
     assert "url(http" not in page
     assert not re.search(r"(src|href)=\"https?:", page)
     assert len(page.encode()) < 2_000_000
-    assert reader.count >= 1 + 4 * 2 + 2 * 2
+    assert reader.count == 4 * (2 + 3), "speeds, stages, three timelines each"
     assert len(set(reader.ids)) == len(reader.ids), "no two pictures share a name"
     assert "prefers-color-scheme: dark" in page
     assert "@media print" in page
@@ -114,21 +114,15 @@ def test_a_picture_comes_first_then_the_verdict_and_everything_is_there() -> Non
     for text in ("Predictions: ", "Why:", "to pipeline: ", "optimized = front-load", "one process, 2 threads, tuned",
                  "The audit", "Every stage of every split", MACHINE.cpu, "FIRM."):  # fmt: skip
         assert text in page, text
-    assert read(page).count == 7, "speeds, layers, stages, the promise, three timelines"
+    assert read(page).count == 5, "speeds, stages, three timelines"
     text = rendered([found], ".md")
     assert "optimized = front-load is the fastest: " in text
     assert "| 1 | optimized = front-load |" in text
 
 
 def test_several_comparisons_have_one_page_with_what_they_have_in_common(page: str) -> None:
-    for text in (
-        "update share",
-        "against the batch size",
-        "One row for each model and batch size",
-        "alexnet, batch 1,",
-    ):
+    for text in ("One row for each model and batch size", "alexnet, batch 1,"):
         assert text in page, text
-    assert "wins at every size" in rendered(several(), ".md")
 
 
 def test_a_run_that_failed_is_said_and_the_rest_is_shown() -> None:
@@ -152,7 +146,7 @@ def test_a_run_that_failed_is_said_and_the_rest_is_shown() -> None:
         comparison({"optimized": (None,), "end-load": (None,)}),
         comparison({"optimized": (1.0, 2.0)}),
         replace(comparison(repeats=9), left_out=("test: study is left out",)),
-        replace(comparison(repeats=2), runs=()),
+        with_runs(comparison(repeats=2), ()),
         comparison(cores=(0, 0)),
     ],
     ids=["one repeat", "all failed", "one split", "unfinished", "nothing ran", "shared cores"],
@@ -163,11 +157,11 @@ def test_a_meagre_comparison_is_rendered_all_the_same(found: Comparison) -> None
     assert rendered([again], ".md").startswith("# stageplan")
 
 
-def test_cuts_can_be_moved_where_costs_are_kept_and_a_page_without_javascript_has_the_picture() -> None:
+def test_cuts_can_be_moved_where_costs_are_kept_and_a_page_without_javascript_says_so() -> None:
     found = movable()
     assert from_json(to_json(found), Comparison, "comparison.json") == found
     page = rendered([found], ".html")
-    assert page.count('<div class="what-if"><figure><svg') == 1
+    assert page.count('<div class="what-if"><p>This page moves cuts with JavaScript') == 1
     assert page.count("const whatIf") == 1
     assert not re.search(r"(src|href)=\"(?!#|data:)", page)
     assert read(page).count == read(rendered([one()], ".html")).count
@@ -186,7 +180,7 @@ def test_names_are_text_and_no_markup() -> None:
     ("arguments", "reason"),
     [
         (["missing.json"], "cannot read missing.json"),
-        (["old.json"], "old.json is a comparison of format 2, and this version reads format 14; make it anew"),
+        (["old.json"], "old.json is a comparison of format 2, and this version reads format 15; make it anew"),
         (["good.json", "-o", "report.pdf"], "ends in neither .html nor .md"),
         (["good.json", "-o", "good.json/report.html"], "cannot write"),
         (["empty"], "there is no comparison.json in empty"),
@@ -262,7 +256,7 @@ def test_a_browser_shows_the_page_without_errors_empty_sections_and_scrolling_si
     assert found["inner"] == width
     assert found["scroll"] <= width, f"wider than the screen: {found['wide']}"
     assert found["wide"] == []
-    assert found["pictures"] == read(page).count, "the picture of cuts stands in the place of another"
+    assert found["pictures"] == read(page).count + (pages == "cuts to move"), "the picture of cuts is drawn there"
     assert found["flat"] == 0, "every picture is drawn"
     assert found["small"] == 0, "all its text can be read"
     assert found["empty"] == [], "every heading has something below it"
