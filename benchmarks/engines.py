@@ -4,7 +4,7 @@
 
 Runs of all engines are interleaved; each row gives medians over the rounds, the smallest and the largest in brackets.
 torch.distributed.pipelining runs the plan as ``examples/torch_pipelining.py`` does, DistributedDataParallel a replica
-in each process, as many samples an update; both as installed, each process on a core.
+in each process, about as many samples an update; both as installed, each process on a core.
 """
 
 import argparse

@@ -198,9 +198,9 @@ def _checksum(keys: dict[str, Any]) -> str:
     return digest(msgspec.json.encode({name: held for name, held in keys.items() if name != _CHECKSUM}))
 
 
-def values_of(record: Any, but: str = "") -> dict[str, Any]:
-    """Return the fields of a dataclass as they are, all ``but`` one."""
-    return {field.name: getattr(record, field.name) for field in dataclasses.fields(record) if field.name != but}
+def values_of(record: Any) -> dict[str, Any]:
+    """Return the fields of a dataclass as they are."""
+    return {field.name: getattr(record, field.name) for field in dataclasses.fields(record)}
 
 
 def _with_figures(value: Any) -> Any:

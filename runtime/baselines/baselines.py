@@ -89,7 +89,7 @@ def run_baseline(
     minibatches = config.minibatches() + WARM_UP_UPDATES * update_every
     patience_s = START_S + GENEROSITY * step_s * minibatches
     processes: list[subprocess.Popen[bytes]] = []
-    with TemporaryFile() as told, TemporaryFile("w+", errors="replace") as said, TemporaryFile("w+") as failed:
+    with TemporaryFile() as told, TemporaryFile("w+") as said, TemporaryFile("w+", errors="replace") as failed:
         told.write(msgspec.json.encode(spec))
         told.seek(0)
         command = [sys.executable, "-m", "runtime.baselines.process"]
@@ -98,7 +98,7 @@ def run_baseline(
                 processes.append(subprocess.Popen(command, stdin=told, stdout=said, stderr=failed))
             code = processes[0].wait(patience_s)
         except subprocess.TimeoutExpired as error:
-            raise RunError("it is far slower than its layers are; leave --baselines out") from error
+            raise RunError("the process is far slower than its layers are; leave --baselines out") from error
         finally:
             with uninterrupted():
                 for process in processes:
@@ -107,6 +107,6 @@ def run_baseline(
         if code:
             failed.seek(0)
             lines = failed.read().strip().splitlines() or [f"it ended with {code}"]
-            raise RunError(f"it failed: {lines[-1]}; leave --baselines out")
+            raise RunError(f"the process ended: {lines[-1]}; leave --baselines out")
         said.seek(0)
         return float(said.read())

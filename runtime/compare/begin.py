@@ -14,7 +14,7 @@ from profiler.commands import command
 from profiler.machine import this_machine
 from profiler.profile import Profile, profile_warnings
 from runtime.compare.comparison import Comparison
-from runtime.compare.contender import Contender, one_process
+from runtime.compare.contender import Contender, one_core, one_process
 from runtime.compare.request import Request
 from runtime.pipeline import core_count
 from runtime.results import Clock
@@ -69,7 +69,7 @@ def new_comparison(
         chain=chain,
         plain_step_s=whole.whole_step_s,
         whole_precision=whole.precision,
-        contenders=(*partitions, one_process(1, tuned=True), *threads),
+        contenders=(*partitions, one_core(), *threads),
     )
 
 

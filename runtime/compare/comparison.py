@@ -70,11 +70,8 @@ class Comparison(Shown):
         """Return what is kept: itself, and beside it what follows."""
         contenders = [
             values_of(own)
-            | {
-                "throughput_samples_per_s": self.contender(own.name).throughput_samples_per_s,
-                "ratio": self.ratio(own.name),
-                "rank": self.rank(own.name),
-            }
+            | self.contender(own.name).figures
+            | {"ratio": self.ratio(own.name), "rank": self.rank(own.name)}
             for own in self.contenders
         ]
         order = [part.name for part in self.standing]
@@ -166,7 +163,8 @@ class Comparison(Shown):
 
     def ratio(self, name: str) -> Spread | None:
         """Return how many times as fast the reference ran as a contender, round by round; None where none has both."""
-        return self.between(self.reference, name)
+        own = self.contender(name)
+        return self._ranking.ratios.get(own.ran_as) if own.split else self.between(self.reference, name)
 
     def between(self, one: str, other: str) -> Spread | None:
         """Return how many times as fast one contender ran as another, round by round; None where no round has both."""

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from statistics import median
-from typing import Annotated
+from typing import Annotated, Any
 
 from msgspec import Meta
 
@@ -89,7 +89,7 @@ class Contender:
 
     Attributes:
         split: The plan of a split, under the schedule that runs; None of what trains the whole model in one process.
-        same_as: Which split has the same cuts, whose runs count for this one; None where it runs itself.
+        same_as: Which split has the same cuts and runs for this one, which does not; None where it runs itself.
         threads: How many the one process has; 0 of a split.
         tuned: Whether that process runs under our process settings; otherwise as installed.
         runs: In their order.
@@ -147,8 +147,19 @@ class Contender:
     def stages(self) -> tuple[StageComparison, ...]:
         """Of a split, each stage; nothing where no run came through."""
         measured = [run.stages for run in self._ran]
-        return tuple(self._stage(index, [run[index] for run in measured]) for index in range(len(self.plan.stages))) \
-            if measured else ()  # fmt: skip
+        count = len(self.plan.stages) if measured else 0
+        return tuple(self._stage(index, [run[index] for run in measured]) for index in range(count))
+
+    @property
+    def figures(self) -> dict[str, Any]:
+        """What its runs come to, for readers of a file; of a split, beside what was predicted."""
+        figures: dict[str, Any] = {"throughput_samples_per_s": self.throughput_samples_per_s}
+        if self.split:
+            figures |= {
+                "cuts": self.split.cuts, "makespan_s": self.makespan_s, "stages": self.stages,
+                "predicted_throughput_samples_per_s": self.predicted_throughput_samples_per_s,
+            }  # fmt: skip
+        return figures
 
     @property
     def _ran(self) -> list[RunRecord]:
@@ -175,9 +186,12 @@ class Contender:
         )
 
 
+def one_core() -> Contender:
+    """Return the plain step on one core, which has not run yet."""
+    return Contender(name=ONE_CORE, threads=1)
+
+
 def one_process(threads: int, *, tuned: bool) -> Contender:
-    """Return a process with so many threads, which has not run yet; with one, the plain step on one core."""
-    if threads == 1:
-        return Contender(name=ONE_CORE, threads=1)
+    """Return a process with so many threads, which has not run yet."""
     name = f"one process, {threads} threads, {'tuned' if tuned else 'as installed'}"
     return Contender(name=name, threads=threads, tuned=tuned)

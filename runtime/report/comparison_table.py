@@ -100,10 +100,8 @@ def show_leaders(comparisons: Sequence[Comparison], console: "Console", heading:
     )
     for comparison in comparisons:
         ran = comparison.came_through
-        ratios = [
-            comparison.between(ran[0].name, other) if ran else None
-            for other in (ran[1].name if len(ran) > 1 else "", ONE_CORE)
-        ]
+        others = (ran[1].name if len(ran) > 1 else None, ONE_CORE)
+        ratios = [comparison.between(ran[0].name, other) if ran and other else None for other in others]
         table.add_row(
             title(comparison),
             called(comparison, ran[0]) if ran else "none came through",

@@ -7,11 +7,13 @@ is never at fault as long as another one works. Where all wait, the one whose pr
 
 import signal
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 
 import psutil
 
 from profiler.machine import GUARD, ORPHANED, ORPHANS, UNGUARDED
-from runtime.failure import Failure
+from runtime.errors import InputError, RunError
+from runtime.failure import Failure, first_of
 from runtime.worker import Phase, Progress
 
 STALL_TIMEOUT_S = 60.0
@@ -82,6 +84,12 @@ def death(code: int | None, doing: str, at_s: float) -> Failure:
     if code == UNGUARDED:
         return Failure(doing=doing, reason=GUARD, cause="input", at_s=at_s)
     return Failure(doing=doing, reason=how, at_s=at_s)
+
+
+def error_of(failures: Sequence[Failure]) -> RunError | InputError:
+    """Return the error that tells of the first at fault; what is the user's or the template's is no stage's."""
+    first = first_of(failures)
+    return (first if first.cause in {"stage", "neighbour"} else replace(first, who="")).error()
 
 
 Watch = Callable[[Sequence[Progress]], None]

@@ -14,11 +14,12 @@ import runtime.channels
 from profiler.machine import await_template, uninterrupted
 from runtime.channels import Rendezvous
 from runtime.errors import RunError
-from runtime.failure import Failure, first_of
+from runtime.failure import Failure
 from runtime.supervisor.failures import (
     STALL_TIMEOUT_S,
     Watch,
     death,
+    error_of,
     hang,
     hung,
     is_stopped,
@@ -211,9 +212,9 @@ class WorkerPool:
                 failures |= self._hang(unheard, patience)
                 deadline = time.monotonic() if failures and deadline is None else deadline
         if failures:
-            first = first_of([self._named(stage, failure) for stage, failure in failures.items()])
+            error = error_of([self._named(stage, failure) for stage, failure in failures.items()])
             self.close()
-            raise first.error()
+            raise error
         return [answers[stage] for stage in range(len(self))]
 
     def renew(self) -> None:
@@ -282,9 +283,7 @@ class WorkerPool:
         }
 
     def _named(self, stage: int, failure: Failure) -> Failure:
-        """Say whose failure it is, if it is a stage's, and where that was."""
-        if failure.cause not in {"stage", "neighbour"}:
-            return failure
+        """Say whose failure it is, and where that was."""
         worker = self._workers[stage]
         stack = failure.stack
         if not stack and failure.cause == "stage":

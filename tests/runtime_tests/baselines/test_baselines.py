@@ -86,7 +86,7 @@ def test_one_process_trains_as_torch_does(
 
 def test_a_baseline_that_fails_says_why(usable: tuple[int, ...]) -> None:
     wrong = replace(CONFIG, model="small_models:not_there")
-    with pytest.raises(RunError, match=r"it failed: .*cannot find 'not_there'.*leave --baselines out"):
+    with pytest.raises(RunError, match=r"the process ended: .*cannot find 'not_there'.*leave --baselines out"):
         speed((usable[0], usable[-1]), wrong)
     assert not left_behind()
 

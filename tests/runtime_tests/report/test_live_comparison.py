@@ -1,5 +1,6 @@
 """The table that fills while a comparison runs."""
 
+import io
 import time
 
 import pytest
@@ -7,7 +8,7 @@ from comparisons import asked, comparison, with_runs
 from rich.console import Console
 
 from runtime.compare import Step, duration, left, steps
-from runtime.report import Awaited, live_progress
+from runtime.report import Awaited, live_progress, show_leaders
 from runtime.report.live_comparison import rows
 
 
@@ -59,3 +60,15 @@ def test_a_time_in_words(seconds: float, words: str) -> None:
 def test_nothing_is_shown_where_nobody_looks() -> None:
     with live_progress(Awaited()) as watch:
         watch(comparison(), None)
+
+
+def test_leaders_stand_in_a_row_each_also_where_one_split_ran_or_none() -> None:
+    console = Console(file=io.StringIO(), width=200)
+    failed = comparison({"optimized": (None,), "end-load": (None,)})
+    show_leaders([comparison(), comparison({"optimized": (20.0, 21.0)}), failed], console)
+    assert isinstance(console.file, io.StringIO)
+    two, one, none = [line for line in console.file.getvalue().splitlines() if line.strip().startswith("test, batch")]
+    assert "30.0" in two
+    assert "2.50" in two, "times as fast as the next"
+    assert "20.5" in one
+    assert "none came through" in none

@@ -6,9 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from runtime.errors import InputError, RunError
-from runtime.failure import Cause, Failure, first_of
+from runtime.failure import Cause, Failure
 from runtime.supervisor import WorkerPool
-from runtime.supervisor.failures import death, hung, patience_s
+from runtime.supervisor.failures import death, error_of, hung, patience_s
 from runtime.worker import Phase, Progress, Ready, StageStatus
 
 NOW = 1000.0
@@ -23,7 +23,7 @@ def none_stopped(_stage: int) -> bool:
 
 
 def failed(stage: int, cause: Cause, at_s: float, reason: str = "a reason", stack: str = "") -> Failure:
-    who = "" if cause == "input" else f"stage {stage} (a … b) on core {stage}"
+    who = f"stage {stage} (a … b) on core {stage}"
     return Failure(who=who, doing="forward of minibatch 3", reason=reason, cause=cause, at_s=at_s, stack=stack)
 
 
@@ -75,13 +75,13 @@ def test_patience_follows_the_prediction_unless_it_is_set() -> None:
 
 
 def test_the_first_at_fault_is_named_and_consequences_are_labelled() -> None:
-    error = first_of(
+    error = error_of(
         [
             failed(0, "neighbour", 1.0, "a neighbouring stage has gone"),
             failed(2, "stage", 3.0),
             failed(1, "stage", 2.0, "ValueError: no", stack="File x, line 1\n"),
         ]
-    ).error()
+    )
     assert isinstance(error, RunError)
     assert str(error) == "stage 1 (a … b) on core 1 failed in forward of minibatch 3: ValueError: no"
     assert error.__notes__ == [
@@ -93,13 +93,14 @@ def test_the_first_at_fault_is_named_and_consequences_are_labelled() -> None:
 
 def test_a_death_comes_before_bad_input_that_may_follow_from_it() -> None:
     """A stage that dies while the others connect to it makes them say that the channel cannot be opened."""
-    error = first_of([failed(0, "input", 1.0), failed(1, "stage", 2.0, "ended by SIGKILL")]).error()
+    error = error_of([failed(0, "input", 1.0), failed(1, "stage", 2.0, "ended by SIGKILL")])
     assert isinstance(error, RunError)
     assert str(error).startswith("stage 1 ")
+    assert error.__notes__ == ["besides: stage 0 (a … b) on core 0 in forward of minibatch 3: a reason"]
 
 
 def test_what_the_user_gave_is_told_as_bad_input() -> None:
-    error = first_of([failed(0, "neighbour", 1.0), failed(1, "input", 2.0, "the data end; give more")]).error()
+    error = error_of([failed(0, "neighbour", 1.0), failed(1, "input", 2.0, "the data end; give more")])
     assert isinstance(error, InputError)
     assert error.exit_code == 2
     assert str(error) == "the data end; give more"
