@@ -26,7 +26,7 @@ def agree_on_plan(session: Session, plan: Plan, config: Config, settings: Settin
     facts |= {name: importlib.metadata.version(name) for name in ("stageplan", "torch", "torchvision")}
     facts |= {
         "update rule": str(to_json(config.rule)),
-        "number of minibatches": str(config.minibatches),
+        "number of minibatches": str(config.minibatches(settings.pace.update_every)),
         "schedule": settings.pace.words,
         "learning rate": f"{config.warmup} {config.decay} {config.decay_updates} {config.decay_factor}",
         "loss": config.loss or "cross-entropy",

@@ -101,7 +101,7 @@ def test_ranks_that_multiply_bfloat16_with_other_instructions_are_refused_by_nam
 
     def deed(session: RankSession) -> None:
         here.instructions = "avx512_bf16" if session.rank == 2 else "amx_bf16"
-        agree_on_plan(session, plan, Config(model="alexnet"), Settings(rule=rule, seed=0))
+        agree_on_plan(session, plan, Config(model="alexnet", cores=(session.rank,)), Settings(rule=rule, seed=0))
 
     for error in run([deed] * 3):
         if not refused:
