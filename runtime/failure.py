@@ -10,8 +10,8 @@ Cause = Literal["template", "stage", "input", "neighbour"]
 """Whose fault a failure is: the template's, the stage's own, the user's input's, or only the end of another stage's."""
 _ORDER: tuple[Cause, ...] = ("template", "stage", "input", "neighbour")
 """Which comes first: of a template's end all others die, and a stage's own may look like bad input to its neighbour."""
-_ALONE: tuple[Cause, ...] = ("template", "input")
-"""Those beside which nothing else is told."""
+ALONE: tuple[Cause, ...] = ("template", "input")
+"""Those beside which nothing else is told, for they are no stage's own."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,7 +70,7 @@ def cause_of(error: BaseException) -> Cause:
 def first_of(failures: Sequence[Failure]) -> Failure:
     """Return the first at fault; its notes tell of the others, and where it was."""
     first, *others = sorted(failures, key=lambda own: (_ORDER.index(own.cause), own.at_s))
-    if first.cause in _ALONE:
+    if first.cause in ALONE:
         return replace(first, notes=(), stack="")
     was_here = [f"{first.who} was here:\n{first.stack.rstrip()}"] if first.stack else []
     return replace(first, notes=(*first.notes, *(other.beside for other in others), *was_here), stack="")

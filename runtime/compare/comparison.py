@@ -124,10 +124,6 @@ class Comparison(Shown):
         """Return the contender of that name, with the runs that count for it."""
         return next(own for own in (*self.partitions, *self.contenders) if own.name == name)
 
-    def part(self, name: str) -> Contender | None:
-        """Return the partition of that name, if there is one."""
-        return next((part for part in self.partitions if part.name == name), None)
-
     @property
     def ours(self) -> Contender:
         """The partition that ratios are about."""

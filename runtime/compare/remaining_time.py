@@ -32,15 +32,15 @@ BASELINE_S = 8.0
 
 def expected_s(comparison: Comparison, step: Step) -> float:
     """Return about how long a run takes, going by the predictions."""
-    part = comparison.part(step.name)
-    plan = (part or comparison.ours).plan
+    split = comparison.contender(step.name).split
+    plan = split or comparison.ours.plan
     minibatches = plan.predicted.minibatches
     step_s = sum(stage.total_s for stage in plan.stages)
     cores = len(set(comparison.request.cores))
     warm_up_s = step_s * (len(plan.stages) + 1) / cores
     if step.name == ONE_CORE:
         return ONE_CORE_S + comparison.plain_step_s
-    if part is None:
+    if split is None:
         return BASELINE_S + (minibatches + 2) * step_s / cores
     work_s = step_s * minibatches / cores
     return HAND_OVER_S + max(work_s, plan.predicted.makespan_s) + warm_up_s

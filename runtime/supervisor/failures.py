@@ -13,7 +13,7 @@ import psutil
 
 from profiler.machine import GUARD, ORPHANED, ORPHANS, UNGUARDED
 from runtime.errors import InputError, RunError
-from runtime.failure import Failure, first_of
+from runtime.failure import ALONE, Failure, first_of
 from runtime.worker import Phase, Progress
 
 STALL_TIMEOUT_S = 60.0
@@ -89,7 +89,7 @@ def death(code: int | None, doing: str, at_s: float) -> Failure:
 def error_of(failures: Sequence[Failure]) -> RunError | InputError:
     """Return the error that tells of the first at fault; what is the user's or the template's is no stage's."""
     first = first_of(failures)
-    return (first if first.cause in {"stage", "neighbour"} else replace(first, who="")).error()
+    return (replace(first, who="") if first.cause in ALONE else first).error()
 
 
 Watch = Callable[[Sequence[Progress]], None]
