@@ -35,7 +35,7 @@ import small_models
 import soak
 from control_group import small_group
 from pipelines import RULE, SEED, captured_of, plan_of
-from processes import forked, templates
+from processes import forked, servers
 from strategies import profile_of
 
 from optimizer.plan import Plan
@@ -65,7 +65,7 @@ WORDS = {
     "kill": "is killed (SIGKILL)",
     "stop": "is stopped (SIGSTOP)",
     "group": "runs out of its control group's memory",
-    "orphan": "loses the template that it was forked from (SIGKILL)",
+    "orphan": "loses the forkserver that it was forked from (SIGKILL)",
 }
 
 
@@ -124,7 +124,7 @@ def parent_line(channels: list[ChannelName], signals: tuple[signal.Signals, ...]
             while not mark.exists():
                 time.sleep(0.01)
             ours = psutil.Process(parent.pid)
-            started, before = [*templates(ours), *forked(ours)], time.perf_counter()
+            started, before = [*servers(ours), *forked(ours)], time.perf_counter()
             for number in signals:
                 parent.send_signal(number)
             parent.wait()

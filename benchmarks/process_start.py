@@ -2,8 +2,8 @@
 
     python benchmarks/process_start.py --model alexnet resnet50 vgg16 --stages 2 --pairs 5
 
-First pools of ``--processes`` processes, forked from the template and spawned in turn: seconds until all are ready
-(the template is warm), resident memory, and what each holds alone (USS). Then the optimized split of ``--stages``
+First pools of ``--processes`` processes, forked from the forkserver and spawned in turn: seconds until all are ready
+(the forkserver is warm), resident memory, and what each holds alone (USS). Then the optimized split of ``--stages``
 stages, in a pool of either kind in turn: forked ÷ spawned throughput, pair by pair. Forked stages share one layout of
 addresses: the same buffers lie at the same places in each of them, which could alias in caches that they share.
 
@@ -11,6 +11,7 @@ Leave the machine alone meanwhile.
 """
 
 import argparse
+import multiprocessing
 import statistics
 import time
 from collections.abc import Iterator
@@ -23,7 +24,6 @@ import __main__
 from optimizer.planning import Planner
 from profiler.capture import SEED, captured_model
 from profiler.machine import this_machine, usable_cores
-from profiler.machine.template import CannotFork
 from profiler.measure import measure_profile
 from profiler.settings import config as configuration
 from runtime.pipeline import Execution, cores_for
@@ -58,8 +58,8 @@ def main() -> None:
 @contextmanager
 def started(way: str, cores: tuple[int, ...]) -> Iterator[WorkerPool]:
     """Yield a pool whose processes are forked or spawned."""
-    cannot = patch("profiler.machine.template.current_template", side_effect=CannotFork("as the benchmark has it"))
-    with cannot if way == "spawned" else nullcontext():
+    spawning = patch("profiler.machine.child_processes._FORKING", multiprocessing.get_context("spawn"))
+    with spawning if way == "spawned" else nullcontext():
         pool = WorkerPool(cores)
     with pool:
         yield pool

@@ -17,7 +17,6 @@ sys.path.insert(0, str(Path(__file__).parent / "helpers"))
 
 from profiler.machine import pinned
 from profiler.machine.interrupts import SIGNALS
-from profiler.machine.template import close_templates
 from runtime.supervisor import WorkerPool
 
 os.environ["COLUMNS"] = "240"
@@ -95,16 +94,6 @@ def kept_workers(pools: Callable[[Sequence[int]], WorkerPool], monkeypatch: pyte
 
     for place in ("runtime.training.pipeline.WorkerPool", "runtime.supervisor.WorkerPool"):
         monkeypatch.setattr(place, shared)
-
-
-@pytest.fixture
-def own_template(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """A template for a test that strikes it, for the processes of others would end with it."""
-    with monkeypatch.context() as patch:
-        patch.setattr("profiler.machine.template._templates", {})
-        patch.setattr("profiler.machine.template._forsaken", [])
-        yield
-        close_templates()
 
 
 @pytest.fixture

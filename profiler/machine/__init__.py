@@ -9,9 +9,11 @@ if TYPE_CHECKING:
     from profiler.machine.blame import blaming, shortage
     from profiler.machine.child_processes import (
         GUARD,
+        ORPHANED,
+        ORPHANS,
         UNGUARDED,
         Helper,
-        await_template,
+        await_forkserver,
         expect_processes,
         helper,
         main_file,
@@ -24,7 +26,6 @@ if TYPE_CHECKING:
     from profiler.machine.machine import affinity_variables, bfloat16_instructions, differences, this_machine
     from profiler.machine.memory import PeakMemory, release_memory, return_memory_at_once
     from profiler.machine.pinning import only_thread, pin, pinned
-    from profiler.machine.template import ORPHANED, ORPHANS, current_template
     from profiler.machine.ties import tie_to
 else:
     __getattr__ = on_demand(__name__)

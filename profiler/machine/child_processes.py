@@ -1,4 +1,8 @@
-"""Start processes of our own: none outlives this one, none is lost when Ctrl-C comes halfway."""
+"""Start processes of our own: none outlives this one, none is lost when Ctrl-C comes halfway.
+
+They are forked by multiprocessing's forkserver, which has imported torch and our modules and has run none of it: a
+process takes milliseconds and a few MiB of its own, not seconds and 290.
+"""
 
 import contextlib
 import functools
@@ -7,10 +11,10 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager, nullcontext
+from multiprocessing import forkserver
 from multiprocessing.connection import Connection
-from multiprocessing.context import SpawnProcess
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from types import FunctionType
@@ -21,16 +25,26 @@ from profiler.errors import ProcessError, StageplanError, one_line
 from profiler.files import is_file
 from profiler.machine.blame import shortage
 from profiler.machine.interrupts import left_to_parent, uninterrupted
-from profiler.machine.template import ORPHANED, ORPHANS, CannotFork, ForkedProcess, current_template
-from profiler.machine.ties import tie_to
+from profiler.machine.ties import tie_to, tie_to_writer
 
+_FORKING = multiprocessing.get_context("forkserver")
+_IMPORTED = [
+    "runtime.worker.stage_process",
+    "profiler.measure.memory",
+    "torchvision.models",
+    "profiler.machine.last_import",
+]
+"""What is imported once for all processes to come: modules of ours and of torch's only, never the user's script."""
+_AT_ITS_START, _SAFE = {"OPENBLAS_NUM_THREADS": "1"}, {"PYTHONSAFEPATH": "1"}
+"""What has threads should not be forked, and OpenBLAS starts some as it is loaded; no file of the current folder is
+to stand for a module where it would not for us.
+"""
 _GRACE_S = 2.0
 _ONE_AT_A_TIME = threading.Lock()
 """Held while a process is started, for which our main script may be hidden."""
-
-
-_LIBRARIES = ("torchvision.models",)
-"""Where models come from that are built in helpers, too."""
+ORPHANED = 255
+"""What a process is said to have exited with whose forkserver ended, which ends it."""
+ORPHANS = "the process that others are forked from ended, by hand, or because memory or processes ran out"
 UNGUARDED = 86
 """What a process of ours exits with whose parent's script starts it over and over."""
 
@@ -50,54 +64,58 @@ GUARD = (
 )
 
 
-def expect_processes(*modules: str) -> None:
-    """Begin, in the background, to import modules of ours in the template: once for all processes to come.
+def expect_processes() -> None:
+    """Begin, in the background, to import what processes need: once for all of them.
 
     Whatever is in the way is said by what starts the first of them.
     """
-    with contextlib.suppress(CannotFork, OSError, ProcessError), uninterrupted():
-        current_template().import_modules(modules)
+    wanted = _AT_ITS_START if {"", str(Path.cwd())} & set(sys.path) else _AT_ITS_START | _SAFE
+    with contextlib.suppress(OSError), _ONE_AT_A_TIME:
+        before = {name: os.environ.get(name) for name in wanted}
+        os.environ.update(wanted)
+        try:
+            _FORKING.set_forkserver_preload(_IMPORTED)
+            forkserver.ensure_running()
+        finally:
+            _restore(before)
 
 
-def await_template(*modules: str) -> None:
-    """Wait until the template has imported our modules, so that ``start`` takes no time in which Ctrl-C is put off."""
-    with contextlib.suppress(CannotFork, OSError):
-        with uninterrupted():
-            source = current_template()
-            source.import_modules(modules)
-        source.settle()
+def _restore(before: Mapping[str, str | None]) -> None:
+    for name, value in before.items():
+        if value is None:
+            del os.environ[name]
+        else:
+            os.environ[name] = value
+
+
+@functools.cache
+def await_forkserver() -> None:
+    """Wait until what processes need is imported, so that ``start`` takes no time in which Ctrl-C is put off."""
+    expect_processes()
+    with _ONE_AT_A_TIME, _main_script_hidden():
+        first = _FORKING.Process(target=os.getpid, daemon=True)  # which ends by itself, whatever befalls us
+        first.start()
+    first.join()
 
 
 def start(target: Callable[..., None], *arguments: Any, name: str) -> tuple[BaseProcess, Connection]:
     """Start ``target(connection, *arguments)`` in a process; return that and the other end of the connection.
 
-    It ends with this thread, leaves Ctrl-C to us, and what it prints goes to stderr. It is forked from the template;
-    where that cannot be, it is spawned, and the reason is said once. To be called ``uninterrupted``.
+    It ends with this process, leaves Ctrl-C to us, and what it prints goes to stderr. To be called ``uninterrupted``.
     """
+    expect_processes()
     ours, theirs = multiprocessing.Pipe()
-    with ExitStack() as until_started, theirs, _ONE_AT_A_TIME, _without_a_script_that_defines_nothing():
+    given = theirs, typed_form(), dict(os.environ), os.sched_getaffinity(0), target, arguments
+    hidden = nullcontext() if _defines_something() else _main_script_hidden()
+    with ExitStack() as until_started, theirs, _ONE_AT_A_TIME, hidden:
         until_started.callback(ours.close)
+        process = _FORKING.Process(target=_begin, args=given, name=name, daemon=True)
         try:
-            process: BaseProcess = _process(ForkedProcess, None, theirs, target, arguments, name)
-        except CannotFork as reason:
-            _say_once(str(reason))
-            process = _process(SpawnProcess, os.getpid(), theirs, target, arguments, name)
+            process.start()
+        except (EOFError, ConnectionError) as error:
+            raise ProcessError(f"{ORPHANS}; try again") from error
         until_started.pop_all()
     return process, ours
-
-
-def _process(  # noqa: PLR0917
-    kind: type[ForkedProcess] | type[SpawnProcess], parent: int | None, line: Connection,
-    target: Callable[..., None], arguments: tuple[Any, ...], name: str,
-) -> BaseProcess:  # fmt: skip
-    process = kind(target=_begin, args=(line, parent, typed_form(), target, arguments), name=name, daemon=True)
-    process.start()
-    return process
-
-
-@functools.cache
-def _say_once(reason: str) -> None:
-    sys.stderr.write(f"processes start in seconds, not at once: {reason}\n")
 
 
 def main_file() -> Path | None:
@@ -106,19 +124,18 @@ def main_file() -> Path | None:
     return Path(path) if path and is_file(Path(path)) else None
 
 
-@contextmanager
-def _without_a_script_that_defines_nothing() -> Iterator[None]:
-    """Spare a process that is started meanwhile the import of our main script, if there is nothing in it to find.
-
-    Classes and functions are found by the module that defines them; a script without any need not be imported, and so
-    need not guard what it does.
-    """
+def _defines_something() -> bool:
+    """Say whether our main script has classes or functions, which are found by the module that defines them."""
     main = sys.modules["__main__"]
     kinds = (type, FunctionType)
     defines = any(isinstance(thing, kinds) and thing.__module__ == "__main__" for thing in vars(main).values())
-    if defines and main_file():
-        yield
-        return
+    return defines and main_file() is not None
+
+
+@contextmanager
+def _main_script_hidden() -> Iterator[None]:
+    """Spare a process that is started meanwhile the import of our main script, which then need not be guarded."""
+    main = sys.modules["__main__"]
     hidden: dict[str, Any] = {name: vars(main)[name] for name in ("__spec__", "__file__") if name in vars(main)}
     try:
         main.__spec__ = None
@@ -169,7 +186,7 @@ class Helper:
 @contextmanager
 def helper(function: Callable[..., Any], *arguments: Any) -> Iterator[Helper]:
     """Run ``function(connection, *arguments)`` in a fresh process, which ends with the context whatever it does."""
-    await_template(function.__module__, *(library for library in _LIBRARIES if library in sys.modules))
+    await_forkserver()
     with uninterrupted():
         try:
             process, connection = start(_answer, function, arguments, name="stageplan-helper")
@@ -186,15 +203,22 @@ def helper(function: Callable[..., Any], *arguments: Any) -> Iterator[Helper]:
             process.join()
 
 
-def _begin(
-    connection: Connection, parent: int | None, form: str, target: Callable[..., None], arguments: tuple[Any, ...]
-) -> None:
-    """Tie this process's life to its parent's before anything slow is imported, and become what it is for."""
+def _begin(  # noqa: PLR0917
+    line: Connection, form: str, environment: Mapping[str, str], cores: set[int], target: Callable[..., None],
+    arguments: tuple[Any, ...],
+) -> None:  # fmt: skip
+    """Tie this process's life to its parent's, be where and as that is, and become what it is for."""
     left_to_parent()
-    if parent is None or tie_to(parent):  # what is forked is tied already
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    tie_to(os.getppid())  # the forkserver, which would tell of our end
+    if tie_to_writer(parent.sentinel):
+        os.environ.clear()
+        os.environ.update(environment)
+        os.sched_setaffinity(0, cores)
         os.dup2(2, 1)
         with typed_as(form):
-            target(connection, *arguments)
+            target(line, *arguments)
 
 
 def _answer(connection: Connection, function: Callable[..., Any], arguments: tuple[Any, ...]) -> None:

@@ -46,7 +46,7 @@ def measure_profile(
         clocks: Where times are read.
     """
     core, *others = cores
-    expect_processes(measure_memory.__module__)
+    expect_processes()
     check_s = _check(config, captured, core, clocks)
     affinity = tuple(sorted(os.sched_getaffinity(0)))
     memory = _memory(config, captured, core)

@@ -10,7 +10,6 @@ import profiler.machine
 import runtime.comparing
 import runtime.pipeline
 import runtime.report
-import runtime.supervisor
 from optimizer.planning import load_schemes
 from profiler.cli import configs, emit_json, option, positive, screen, stdout, switch
 from profiler.commands import command
@@ -66,7 +65,7 @@ class CompareOptions(RunningOptions):
 def compare_all(options: CompareOptions) -> int:
     """Compare the partitions of every model and batch size that is named."""
     refuse_ranks("compare")
-    runtime.supervisor.expect_stages()
+    profiler.machine.expect_processes()
     schemes = load_schemes()
     wanted = _quick(configs(options), options) if options.quick else configs(options)
     wishes = [_wish(options, config, _place(options, config, len(wanted))) for config in wanted]

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
+import profiler.machine
 import runtime.pipeline
 import runtime.timeline
 from optimizer.plan import Plan, scheduled, waiting_words
@@ -19,7 +20,6 @@ from runtime.cli.options import ClockOption, RankOptions, clock_of, refuse_clock
 from runtime.cli.plans import one_plan, refuse_without_plan
 from runtime.cluster import agree_on_plan, joined
 from runtime.results import RunResult
-from runtime.supervisor import expect_stages
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,7 +41,7 @@ class RunOptions(RankOptions):
 
 def run(options: RunOptions) -> int:
     """Run one plan, here or as one of several ranks, show what happened, and write what is asked for."""
-    expect_stages()
+    profiler.machine.expect_processes()
     with joined(options.rank_timeout_s, options.stall_timeout_s) as session:
         if session.distributed:
             refuse_without_plan(options)

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import profiler.capture
+import profiler.machine
 import runtime.cluster
 import runtime.pipeline
 import runtime.training
@@ -25,7 +26,6 @@ from runtime.cli.options import RankOptions, settings_of
 from runtime.cli.plans import one_plan, refuse_without_plan
 from runtime.cluster import agree_on_plan, joined, written_since_launch
 from runtime.errors import TrainingWarning
-from runtime.supervisor import expect_stages
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -83,7 +83,7 @@ class TrainOptions(RankOptions):
 def train(options: TrainOptions) -> int:
     """Train over epochs, here or as one of several ranks; show what it came to, and write what is asked for."""
     _refuse_odd(options)
-    expect_stages()
+    profiler.machine.expect_processes()
     with joined(options.rank_timeout_s, options.stall_timeout_s) as session:
         if session.distributed:
             refuse_without_plan(options)

@@ -16,7 +16,6 @@ from runtime.cli.options import RankOptions, settings_of
 from runtime.cli.plans import named_plans, one_plan, refuse_without_plan
 from runtime.cluster import agree_on_plan, joined
 from runtime.results import PartitionVerification, Verification
-from runtime.supervisor import expect_stages
 from runtime.worker import OnNan
 
 if TYPE_CHECKING:
@@ -41,7 +40,7 @@ class VerifyOptions(RankOptions):
 
 def verify_all(options: VerifyOptions) -> int:
     """Verify the plan, or the partitions of every model that is named; exit code 1 says that one differs."""
-    expect_stages()
+    profiler.machine.expect_processes()
     with joined(options.rank_timeout_s, options.stall_timeout_s) as session:
         if session.distributed:
             refuse_without_plan(options)

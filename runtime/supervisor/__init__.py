@@ -7,6 +7,5 @@ from profiler.public import on_demand
 if TYPE_CHECKING:
     from runtime.supervisor.failures import Watch
     from runtime.supervisor.pool import WorkerPool
-    from runtime.supervisor.process_handle import expect_stages
 else:
     __getattr__ = on_demand(__name__)

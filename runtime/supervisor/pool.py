@@ -5,13 +5,12 @@ import signal
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from multiprocessing import resource_tracker
 from multiprocessing.connection import wait
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Protocol, Self
 
 import runtime.channels
-from profiler.machine import await_template, uninterrupted
+from profiler.machine import await_forkserver, uninterrupted
 from runtime.channels import Rendezvous
 from runtime.errors import RunError
 from runtime.failure import Failure
@@ -26,7 +25,7 @@ from runtime.supervisor.failures import (
     patience_s,
     waiting,
 )
-from runtime.supervisor.process_handle import STAGE_MODULE, StageProcess, started
+from runtime.supervisor.process_handle import StageProcess, started
 from runtime.worker import Phase, Progress, Ready, receive, send
 
 if TYPE_CHECKING:
@@ -76,8 +75,6 @@ class WorkerPool:
     ) -> None:
         """Start a process for each entry of ``cores`` and wait until all have imported what they need.
 
-        They end with the thread that calls this, as with the whole process.
-
         Args:
             cores: The core of each stage.
             stall_timeout_s: How long a stage may be at one action before it counts as hung; None: by its prediction.
@@ -96,8 +93,7 @@ class WorkerPool:
         self._start()
 
     def _start(self) -> None:
-        resource_tracker.ensure_running()  # starting it later would lift the mask that stages inherit
-        await_template(STAGE_MODULE)
+        await_forkserver()
         try:
             for stage, core in zip(self.ranks, self.cores, strict=True):
                 with uninterrupted():

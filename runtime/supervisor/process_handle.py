@@ -9,17 +9,9 @@ from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from multiprocessing.reduction import send_handle
 
-from profiler.machine import expect_processes, start
+from profiler.machine import start
 from runtime.errors import RunError
 from runtime.worker import StageStatus, entry
-
-STAGE_MODULE = "runtime.worker.stage_process"
-"""What a stage's process imports."""
-
-
-def expect_stages() -> None:
-    """Begin, in the background, to make stages' processes quick to start."""
-    expect_processes(STAGE_MODULE)
 
 
 @dataclass(frozen=True, slots=True)

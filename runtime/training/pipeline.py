@@ -25,7 +25,7 @@ from profiler.capture import (
     refuse_unfaithful_briefly,
 )
 from profiler.execution import TensorSpec
-from profiler.machine import draining, refuse_reimport, usable_cores
+from profiler.machine import draining, expect_processes, refuse_reimport, usable_cores
 from profiler.profile import PLAIN_FORM
 from profiler.python_arguments import AboveZero, Cores, Count, Hint, python_face
 from profiler.report import counted
@@ -34,7 +34,7 @@ from runtime.cluster import Session
 from runtime.errors import Drained, InputError, RunError, TrainingWarning
 from runtime.pipeline import PATIENCE_S, Execution, cores_for, one_by_one, without_tensors
 from runtime.results import ChannelName, TrainingResult
-from runtime.supervisor import Watch, WorkerPool, expect_stages
+from runtime.supervisor import Watch, WorkerPool
 from runtime.training.checkpoint import (
     Checkpoint,
     checkpoint_bytes,
@@ -130,7 +130,7 @@ class Pipeline:
             ProcessError: This process may not use one of the cores.
         """
         refuse_reimport()
-        expect_stages()
+        expect_processes()
         usable_cores(cores or ())
         rate = learning_rate_of(learning_rate)
         drawn = inputs_of(plan.input_shape, plan.vocabulary, torch.Generator().manual_seed(seed))

@@ -4,12 +4,12 @@ from contextlib import suppress
 
 import psutil
 
-MARK = "profiler.machine.template_process"
-"""On the command line of a template, and so of all that are forked from it."""
+MARK = "from multiprocessing.forkserver import main"
+"""On the command line of a forkserver, and so of all that are forked from it."""
 
 
-def templates(ancestor: psutil.Process) -> list[psutil.Process]:
-    """The templates among the descendants of a process."""
+def servers(ancestor: psutil.Process) -> list[psutil.Process]:
+    """The forkservers among the descendants of a process."""
     return [process for process in _marked(ancestor) if not _is_marked(process.parent())]
 
 

@@ -22,7 +22,7 @@ import torch
 from control_group import small_group
 from pipelines import MINIBATCHES, RULE, SEED, SHAPE, captured_of, plan_of
 from places import HELPERS
-from processes import forked, templates
+from processes import forked, servers
 from strategies import profile_of
 
 from optimizer.planning import Planner
@@ -134,8 +134,7 @@ def test_a_stage_that_fails_ends_the_run_at_once_and_is_named(  # noqa: PLR0917
     assert all(note.startswith("a consequence: stage ") for note in notes if "was here" not in note)
 
 
-@pytest.mark.usefixtures("own_template")
-def test_a_template_that_is_killed_ends_all_stages_and_that_is_said(struck_at: Path, usable: tuple[int, ...]) -> None:
+def test_a_forkserver_that_is_killed_ends_all_stages_and_that_is_said(struck_at: Path, usable: tuple[int, ...]) -> None:
     with pytest.raises(
         RunError, match=r"^the process that others are forked from ended, by hand .* try again$"
     ) as caught:
@@ -330,12 +329,12 @@ def test_the_command_tells_the_first_at_fault_then_what_followed_and_exits_with_
     assert "small_models.py" in said.decode()
 
 
-@pytest.mark.parametrize("stopped", ["stage", "template", "parent"])
+@pytest.mark.parametrize("stopped", ["stage", "parent"])
 def test_stages_end_with_a_parent_that_is_killed(command: list[str], tmp_path: Path, stopped: str) -> None:
     with started(command, tmp_path, stderr=subprocess.PIPE) as process:
         stages = stages_of(process, tmp_path / "struck")
-        (source,) = templates(psutil.Process(process.pid))
-        {"stage": stages[1], "template": source, "parent": psutil.Process(process.pid)}[stopped].suspend()
+        (source,) = servers(psutil.Process(process.pid))
+        {"stage": stages[1], "parent": psutil.Process(process.pid)}[stopped].suspend()
         process.kill()
         assert_gone([*stages, source])
 

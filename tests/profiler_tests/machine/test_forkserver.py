@@ -1,0 +1,99 @@
+"""Processes are forked by multiprocessing's forkserver: what they have of their parent, and that none outlives it."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from contextlib import suppress
+from multiprocessing import forkserver
+from pathlib import Path
+
+import psutil
+import pytest
+from places import CHECKOUT
+from processes import servers
+from test_child_processes import dream, origin
+
+from profiler.errors import ProcessError
+from profiler.machine import await_forkserver, helper, tie_to
+
+HERE = Path(__file__).parent
+
+
+def server() -> psutil.Process:
+    """Return this process's own."""
+    await_forkserver()
+    forkserver.ensure_running()
+    return servers(psutil.Process())[0]
+
+
+def until_ended(process: psutil.Process) -> None:
+    """Wait for a process's end, which its parent may not have asked for yet."""
+    deadline = time.monotonic() + 10
+    with suppress(psutil.NoSuchProcess):
+        while process.status() != psutil.STATUS_ZOMBIE:
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+
+
+def test_a_process_is_forked_with_torch_and_in_the_environment_of_now(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SOME_SETTING", "of now")
+    with helper(origin) as process:
+        assert process.receive() == (server().pid, True, "of now")
+
+
+def test_a_server_that_was_killed_is_started_anew() -> None:
+    before = server()
+    before.kill()
+    until_ended(before)
+    with helper(origin) as process:
+        assert process.receive()[0] != before.pid
+
+
+def test_a_helper_whose_server_ends_says_so() -> None:
+    with helper(dream) as process:
+        process.receive()
+        server().kill()
+        with pytest.raises(ProcessError, match=r"^the process that others are forked from ended, .*; try again$"):
+            process.receive()
+
+
+def test_nothing_of_the_current_folder_runs_in_it(tmp_path: Path) -> None:
+    for name in ("json", "pickle", "socket", "torch", "multiprocessing"):
+        (tmp_path / f"{name}.py").write_text("raise SystemExit('mine')")
+    code = (
+        f"import os, sys; from pathlib import Path; sys.path.insert(0, {str(HERE)!r})\n"
+        "from profiler.machine import helper; from test_child_processes import double\n"
+        f"os.chdir({str(tmp_path)!r}); sys.path = [entry for entry in sys.path if entry]\n"
+        "with helper(double, 4) as process: process.receive(); print(process.receive())"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=60, cwd=CHECKOUT,
+        env=os.environ | {"PYTHONPATH": str(CHECKOUT)},
+    )  # fmt: skip
+    assert (done.stdout, done.stderr) == ("8\n", "")
+
+
+@pytest.mark.parametrize("stopped", ["process", "server"])
+def test_it_ends_with_its_parent_whoever_is_stopped(stopped: str) -> None:
+    code = (
+        f"import sys; sys.path.insert(0, {str(HERE)!r})\n"
+        "from profiler.machine import helper; from test_child_processes import dream\n"
+        "with helper(dream) as process: print(process.receive(), flush=True); input()"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as parent:
+        assert parent.stdout is not None
+        dreamer = psutil.Process(int(parent.stdout.readline()))
+        above = servers(psutil.Process(parent.pid))[0]
+        (dreamer if stopped == "process" else above).suspend()
+        parent.kill()
+        until_ended(dreamer)
+        above.resume()
+        until_ended(above)
+
+
+def test_only_a_child_of_the_parent_is_tied_to_it() -> None:
+    assert not tie_to(os.getpid(), signal.SIGCONT)
