@@ -26,7 +26,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "helpers"))
 from ports import reserved_port
 from processes import forked
 
-from runtime.cluster import joined
+from runtime.hosts import joined
 
 FATES = ("stage killed", "rank killed", "rank 0 killed", "rank stopped")
 TIMEOUT_S, ROUNDS = 5.0, 3
@@ -57,7 +57,7 @@ def rank_line(idle_s: float) -> str:
     """Be a rank that idles; return how long the meeting took, and what idling took."""
     start = time.perf_counter()
     with joined(60.0, None) as session:
-        session.exchange("all here", None, type(None))
+        session.exchange(None, type(None))
         met_s, before = time.perf_counter() - start, used_s()
         until = time.perf_counter() + idle_s
         while time.perf_counter() < until:

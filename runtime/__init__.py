@@ -11,7 +11,7 @@
 #   baselines/   one process with several threads, which one would run instead
 #   stage_run.py what a stage did;  results.py  what a run and a verification came to
 #   pipeline/    the parent's side of a run: slices, memory guard, execution, result
-#   supervisor/  start, watch and end stage processes;  cluster/  several hosts under torchrun as one run
+#   supervisor/  start, watch and end stage processes;  hosts/  several hosts under torchrun as one run
 #   worker/      what runs inside a stage's process
 #   channels/    move tensors between stages: shared-memory rings, gloo
 #   results.py   the files of runs and verifications

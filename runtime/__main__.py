@@ -5,7 +5,7 @@ import sys
 if __name__ == "__main__":
     try:
         from runtime.cli.main import main
-        from runtime.cluster import exit_with
+        from runtime.hosts import exit_with
 
         exit_with(main)
     except KeyboardInterrupt:  # so early that nothing was begun

@@ -25,10 +25,6 @@ class TrainingWarning(UserWarning):
     """Training goes on, and whoever trains should know something about it."""
 
 
-class Ended(RunError):  # noqa: N818 - it names what happened
-    """This process was told to end, by SIGTERM."""
-
-
 class DivergedError(RunError):
     """A loss is no number, and training stopped before it was taken in; all ranks know, and go on if they like."""
 
@@ -37,5 +33,5 @@ class Drained(KeyboardInterrupt):
     """All ranks have trained what had been read when one was told to end, and end together."""
 
 
-class NeighbourGone(RunError):  # noqa: N818 - likewise, and is told as a consequence
+class NeighbourGone(RunError):  # noqa: N818 - it names what happened, and is told as a consequence
     """The process at the other end has gone; something else is the cause."""

@@ -18,7 +18,7 @@ from profiler.measure import path_for
 from profiler.output_files import OutputKind, refuse_unwritable
 from profiler.settings import Config
 from runtime.cli.options import ClockOption, RunningOptions, refuse_clock, settings_of
-from runtime.cluster import refuse_ranks
+from runtime.hosts import refuse_ranks
 from runtime.worker import OnNan
 
 if TYPE_CHECKING:

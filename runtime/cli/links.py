@@ -12,7 +12,7 @@ from profiler.files import to_json, write_whole
 from profiler.output_files import refuse_unwritable
 from profiler.report import ResultTable, mib, ms
 from runtime.cli.options import RankTimeout
-from runtime.cluster import RANK_TIMEOUT_S, joined, placement
+from runtime.hosts import RANK_TIMEOUT_S, joined, placement
 from runtime.links import measure_links
 
 if TYPE_CHECKING:

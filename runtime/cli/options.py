@@ -16,7 +16,7 @@ from optimizer.schedule import PLAIN_1F1B, Pace
 from profiler.cli import duration, option
 from profiler.errors import ConfigError
 from profiler.settings import Config
-from runtime.cluster import placement
+from runtime.hosts import placement
 from runtime.results import CHANNELS, CLOCKS, ChannelName, Clock
 from runtime.worker import OnNan, Settings
 

@@ -18,7 +18,7 @@ from profiler.output_files import refuse_unwritable
 from profiler.report import counted
 from runtime.cli.options import ClockOption, RankOptions, clock_of, refuse_clock, settings_of
 from runtime.cli.plans import one_plan, refuse_without_plan
-from runtime.cluster import agree_on_plan, joined
+from runtime.hosts import agree_on_plan, joined
 from runtime.results import RunResult
 
 

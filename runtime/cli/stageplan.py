@@ -5,7 +5,7 @@ import sys
 from importlib import import_module, metadata
 from typing import NoReturn
 
-import runtime.cluster
+import runtime.hosts
 from profiler.commands import ONE_NAME, PACKAGES, typed_as
 from profiler.errors import suggest
 
@@ -27,7 +27,7 @@ stageplan COMMAND --help lists its options; stageplan --version prints the versi
 
 def program() -> NoReturn:
     """Be ``stageplan``."""
-    runtime.cluster.exit_with(main)
+    runtime.hosts.exit_with(main)
 
 
 @typed_as(ONE_NAME)

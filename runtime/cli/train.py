@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import profiler.capture
 import profiler.machine
-import runtime.cluster
+import runtime.hosts
 import runtime.pipeline
 import runtime.training
 from optimizer.schedule import PLAIN_1F1B, Pace, pace_of
@@ -24,14 +24,14 @@ from profiler.report import counted
 from profiler.settings import Config
 from runtime.cli.options import RankOptions, settings_of
 from runtime.cli.plans import one_plan, refuse_without_plan
-from runtime.cluster import agree_on_plan, joined, written_since_launch
 from runtime.errors import TrainingWarning
+from runtime.hosts import agree_on_plan, joined, written_since_launch
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from optimizer.plan import Plan
-    from runtime.cluster import Session
+    from runtime.hosts import Session
     from runtime.training import EpochRecord, Loaders, LogFile, Part, Paused, Pipeline
 
 WRITTEN: dict[str, OutputKind] = {
@@ -108,7 +108,7 @@ def train(options: TrainOptions) -> int:
 def _start(options: TrainOptions, session: "Session") -> Path | None:
     """Return the checkpoint to go on from: that of an attempt before this one, where torchrun has started it anew."""
     path = options.checkpoint
-    kept = session.exchange("kept", session.leads and path is not None and written_since_launch(path), bool)[0]
+    kept = session.exchange(session.leads and path is not None and written_since_launch(path), bool)[0]
     return path if kept else options.resume
 
 
@@ -222,7 +222,7 @@ def _course(
     settings = settings_of(options, config, plan.pace)
     loaders = loaders_of(config.data)
     if session.distributed:
-        runtime.cluster.agree(session, "what is asked for", _facts(options, loaders))
+        runtime.hosts.agree(session, _facts(options, loaders))
     limit = options.batches
     length = min([each for each in (loaders.length, limit) if each is not None], default=None)
     total = None if length is None else length * options.epochs

@@ -14,12 +14,12 @@ from profiler.errors import ConfigError
 from profiler.settings import Config
 from runtime.cli.options import RankOptions, settings_of
 from runtime.cli.plans import named_plans, one_plan, refuse_without_plan
-from runtime.cluster import agree_on_plan, joined
+from runtime.hosts import agree_on_plan, joined
 from runtime.results import PartitionVerification, Verification
 from runtime.worker import OnNan
 
 if TYPE_CHECKING:
-    from runtime.cluster import Session
+    from runtime.hosts import Session
 
 MINIBATCHES = 8
 """Enough for every slot and weight version of four stages to be used again, where no update takes more minibatches."""

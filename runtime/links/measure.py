@@ -1,8 +1,6 @@
 """Measure what the network between ranks costs, for the optimizer to plan for it."""
 
 import importlib.metadata
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -10,15 +8,14 @@ import profiler.capture
 import profiler.machine
 import profiler.measure
 import profiler.profile
-import runtime.channels
-import runtime.cluster
+import runtime.hosts
 from optimizer.plan import Link, NetworkProfile, RankFacts
 from profiler.files import to_json
 from profiler.settings import Config
 
 if TYPE_CHECKING:
     from profiler.execution import Captured
-    from runtime.cluster import Session
+    from runtime.hosts import Session
 
 STEP_BUDGET_S = 3.0
 """For how long a rank repeats the step of the model, alone."""
@@ -36,11 +33,9 @@ def measure_links(session: "Session", config: Config, core: int, timeout_s: floa
     captured = profiler.capture.captured_model(config, profiler.profile.form_named(config.slice, config.precision))
     versions = {name: importlib.metadata.version(name) for name in ("stageplan", "torch")}
     alike = replace(config, cores=(), typed=(), profiles="")  # which are each host's own
-    runtime.cluster.agree(
-        session, "what was given", versions | {"configuration": str(to_json(alike)), "model": captured.digest}
-    )
+    runtime.hosts.agree(session, versions | {"configuration": str(to_json(alike)), "model": captured.digest})
     ranks = _ranks(session, config, captured, core)
-    with profiler.machine.pinned(core), _joined(session):
+    with profiler.machine.pinned(core):
         links = _links(session, captured, timeout_s)
     from datetime import UTC, datetime
 
@@ -70,19 +65,8 @@ def _ranks(session: "Session", config: Config, captured: "Captured", core: int) 
                 machine=profiler.machine.this_machine(),
                 step=profiler.measure.measure_step(config, captured, core, STEP_BUDGET_S),
             )
-        every_rank.append(session.exchange(f"step of {rank}", facts, RankFacts | None)[rank])
+        every_rank.append(session.exchange(facts, RankFacts | None)[rank])
     return tuple(facts for facts in every_rank if facts)
-
-
-@contextmanager
-def _joined(session: "Session") -> Iterator[None]:
-    """Let the ranks themselves send messages, where their stages' processes do in a run."""
-    import torch.distributed as dist
-
-    assert session.rendezvous is not None
-    runtime.channels.join(session.rendezvous, session.rank, len(session.members))
-    yield
-    dist.destroy_process_group()
 
 
 def _links(session: "Session", captured: "Captured", timeout_s: float) -> tuple[Link, ...]:
@@ -96,9 +80,9 @@ def _links(session: "Session", captured: "Captured", timeout_s: float) -> tuple[
         for sender, receiver in ((cut, cut + 1), (cut + 1, cut)):
             times_s: tuple[float, ...] = ()
             if session.rank == sender:
-                times_s = time_messages(receiver, sizes, timeout_s, session.look)
+                times_s = time_messages(session.group, receiver, sizes, timeout_s, session.look)
             elif session.rank == receiver:
-                answer_messages(sender, sizes, timeout_s, session.look)
-            ways.append(session.exchange(f"link {sender} to {receiver}", times_s, tuple[float, ...])[sender])
+                answer_messages(session.group, sender, sizes, timeout_s, session.look)
+            ways.append(session.exchange(times_s, tuple[float, ...])[sender])
         links.append(Link(sizes_bytes=sizes, down_s=ways[0], up_s=ways[1]))
     return tuple(links)

@@ -8,14 +8,17 @@ import time
 from collections.abc import Callable, Sequence
 from datetime import timedelta
 from statistics import median
+from typing import TYPE_CHECKING
 
 import torch
-import torch.distributed as dist
 
 from profiler.errors import one_line
 from profiler.execution import Captured
 from profiler.profile import INPUT
 from runtime.errors import NeighbourGone
+
+if TYPE_CHECKING:
+    from torch.distributed import ProcessGroup, Work
 
 SHORT_BYTES = 64
 LEAST, MOST, ENOUGH_S = 4, 15, 1.0
@@ -40,7 +43,9 @@ def sizes_of(captured: Captured, count: int = 5) -> tuple[int, ...]:
     return SHORT_BYTES, *dict.fromkeys(ordered[place] for place in places)
 
 
-def time_messages(peer: int, sizes: Sequence[int], timeout_s: float, look: Callable[[], None]) -> tuple[float, ...]:
+def time_messages(
+    group: "ProcessGroup", peer: int, sizes: Sequence[int], timeout_s: float, look: Callable[[], None]
+) -> tuple[float, ...]:
     """Return what a message of each size takes to ``peer``, which answers at the same time; the first is short."""
     medians_s = []
     for size in sizes:
@@ -52,26 +57,27 @@ def time_messages(peer: int, sizes: Sequence[int], timeout_s: float, look: Calla
             done = len(times) >= MOST or (len(times) >= LEAST and sum(times) > ENOUGH_S)
             message[0] = _LAST if done else _MORE
             start = time.perf_counter()
-            _wait(dist.isend(message, peer), timeout_s)
-            _wait(dist.irecv(answer, peer), timeout_s)
+            _wait(group.send([message], peer, 0), timeout_s)
+            _wait(group.recv([answer], peer, 0), timeout_s)
             times.append(time.perf_counter() - start)
         medians_s.append(median(times[1:]))
     short_s = medians_s[0] / 2
     return short_s, *(max(short_s, median_s - short_s) for median_s in medians_s[1:])
 
 
-def answer_messages(peer: int, sizes: Sequence[int], timeout_s: float, look: Callable[[], None]) -> None:
+def answer_messages(
+    group: "ProcessGroup", peer: int, sizes: Sequence[int], timeout_s: float, look: Callable[[], None]
+) -> None:
     """Answer what ``peer`` sends to find out how long that takes."""
     for size in sizes:
         message, answer = torch.zeros(size, dtype=torch.uint8), torch.zeros(SHORT_BYTES, dtype=torch.uint8)
         while message[0] != _LAST:
             look()
-            _wait(dist.irecv(message, peer), timeout_s)
-            _wait(dist.isend(answer, peer), timeout_s)
+            _wait(group.recv([message], peer, 0), timeout_s)
+            _wait(group.send([answer], peer, 0), timeout_s)
 
 
-def _wait(work: "dist.Work | None", timeout_s: float) -> None:
-    assert work is not None
+def _wait(work: "Work", timeout_s: float) -> None:
     try:
         work.wait(timedelta(seconds=timeout_s))
     except RuntimeError as error:

@@ -24,8 +24,8 @@ from profiler.execution import Captured, Segment, TensorSpec, spec_of
 from profiler.machine import available_bytes, physical_core, uninterrupted
 from profiler.profile import INPUT
 from runtime.channels import Rendezvous
-from runtime.cluster import Session, agree_on_weights, all_reports, placed, reading
 from runtime.errors import DivergedError, Drained, InputError, RunError
+from runtime.hosts import Session, agree_on_weights, placed, reading
 from runtime.pipeline.feed import Feed
 from runtime.pipeline.load_messages import loads
 from runtime.pipeline.model_keys import without_tensors
@@ -97,7 +97,7 @@ class Execution:
         self.pool, self.settings, self._watch = pool, settings, watch
         self.session: Session = session or Session()
         self.diverged = False
-        self._exchanges, self._updates = 0, updates
+        self._updates = updates
         state: dict[str, Tensor] = {**dict(captured.model.named_parameters()), **dict(captured.model.named_buffers())}
         self.captured = without_tensors(captured, list(state.values()))
         self._model = tuple(spec_of(path, tensor) for path, tensor in state.items())
@@ -159,7 +159,7 @@ class Execution:
         here = [stage for stage in range(len(plan.stages)) if self._on_this_host(stage)]
         refuse_too_little_memory(planned, requirements, settings.channel, *available_bytes(), stages=here)
         self.pool.describe_with(lambda stage: _described(plan, stage))
-        self.session.exchange(self.topic("ready"), None, type(None))  # so that none waits long for another's process
+        self.session.exchange(None, type(None))  # so that none waits long for another's process
         common = Common(
             stages=len(plan.stages), pace=chosen.pace, weights=self._start.memory, state=self._start.specs,
             updates=self._updates,
@@ -282,7 +282,7 @@ class Execution:
             with uninterrupted():
                 self.pool.tell_all(Export(target.memory, target.specs))
                 self.pool.collect()
-            self.session.put_together(self.topic("state"), memoryview(target.memory.memory), target.regions(own))
+            self.session.put_together(memoryview(target.memory.memory), target.regions(own))
         finally:
             target.close()
         return tensors
@@ -297,7 +297,7 @@ class Execution:
         stopping = self.session.stopping
         here = [replace(report, checksums=feed.checksums, stopping=stopping) for report in here]
         stamped = placed(self.session, here, before, reading(self.session))
-        reports = all_reports(self.session, self.topic("reports"), stamped)
+        reports = [report for rank in self.session.exchange(stamped, list[Report]) for report in rank]
         for report in reports:
             refuse_other_data(feed.name, feed.checksums, report.checksums)
         return reports
@@ -345,7 +345,7 @@ class Execution:
 
     def share(self, value: float) -> float:
         """Return what the process that leads has for ``value``."""
-        return self.session.exchange(self.topic("value"), value, float)[0]
+        return self.session.exchange(value, float)[0]
 
     def agree_on_weights(self) -> None:
         """Refuse to go on unless every rank has built the same model with the same initial weights."""
@@ -354,11 +354,6 @@ class Execution:
     def renew(self) -> None:
         """Start the stage processes anew, if they have run anything: nothing that they ran is left in their memory."""
         self.pool.renew()
-
-    def topic(self, name: str) -> str:
-        """Return a name that no exchange of this session has had before."""
-        self._exchanges += 1
-        return f"{name} {self._exchanges}"
 
     def _now(self) -> Loaded:
         assert self._loaded, "a plan is loaded first"

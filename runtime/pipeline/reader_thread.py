@@ -9,8 +9,8 @@ from queue import SimpleQueue
 from typing import Any
 
 from profiler.errors import StageplanError, one_line
-from runtime.cluster import Errand
 from runtime.errors import InputError
+from runtime.hosts import Errand
 
 PATIENCE_S = 300.0
 """How long a loader may take for a minibatch where nothing else is said."""

@@ -11,7 +11,7 @@ from profiler.machine import affinity_variables, usable_cores
 from profiler.profile import PLAIN_FORM, Form
 from profiler.report import counted
 from profiler.settings import Config
-from runtime.cluster import Session, placement
+from runtime.hosts import Session, placement
 from runtime.pipeline.core_assignment import cores_for, own_cores
 from runtime.pipeline.execution import Execution
 from runtime.supervisor import Watch, WorkerPool

@@ -30,8 +30,8 @@ from profiler.profile import PLAIN_FORM
 from profiler.python_arguments import AboveZero, Cores, Count, Hint, python_face
 from profiler.report import counted
 from profiler.settings import DEFAULT_RULE, Update
-from runtime.cluster import Session
 from runtime.errors import Drained, InputError, RunError, TrainingWarning
+from runtime.hosts import Session
 from runtime.pipeline import PATIENCE_S, Execution, cores_for, one_by_one, without_tensors
 from runtime.results import ChannelName, TrainingResult
 from runtime.supervisor import Watch, WorkerPool
@@ -382,7 +382,7 @@ class Pipeline:
         if self._execution is None:
             return read_checkpoint(path)
         content = checkpoint_bytes(path) if self._session.leads else b""
-        return read_checkpoint(path, self._session.spread(self._execution.topic("checkpoint"), content))
+        return read_checkpoint(path, self._session.spread(content))
 
     def _weights(self) -> dict[str, Tensor]:
         """Return the parameters and buffers as they are now."""

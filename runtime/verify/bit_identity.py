@@ -61,9 +61,7 @@ def verify(
             replay_digests=_digests(execution.captured, trained.losses, trained.weights | trained.buffers),
             uncut_error=uncut.error(outcome.result.losses, state) if uncut else None,
         )
-    verification = execution.session.exchange(execution.topic("verified"), verification, PartitionVerification | None)[
-        0
-    ]
+    verification, *_ = execution.session.exchange(verification, PartitionVerification | None)
     assert verification is not None
     return verification
 

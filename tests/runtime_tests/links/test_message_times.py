@@ -4,6 +4,7 @@ from multiprocessing.connection import Connection
 
 import pytest
 import small_models
+import torch.distributed as dist
 from pipelines import captured_of
 from strategies import profile_of
 
@@ -36,10 +37,12 @@ def test_the_sizes_are_those_that_cuts_in_captured_order_produce(kind: type) -> 
 
 def measure(_connection: Connection, rank: int, rendezvous: Rendezvous) -> tuple[tuple[float, ...], int]:
     join(rendezvous, rank, 2)
+    group = dist.group.WORLD
+    assert group is not None
     looks: list[int] = []
     if rank == 0:
-        return tuple(time_messages(1, SIZES, 30.0, lambda: looks.append(1))), len(looks)
-    answer_messages(0, SIZES, 30.0, lambda: looks.append(1))
+        return tuple(time_messages(group, 1, SIZES, 30.0, lambda: looks.append(1))), len(looks)
+    answer_messages(group, 0, SIZES, 30.0, lambda: looks.append(1))
     return (), len(looks)
 
 

@@ -1,7 +1,8 @@
-"""Refuse to run a plan unless every rank has been given the same, on the same software."""
+"""Refuse to run unless every rank has been given the same, on the same software, and name the one that differs."""
 
 import importlib.metadata
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import runtime.worker
@@ -9,13 +10,34 @@ from optimizer.plan import Plan
 from profiler.files import digest, to_json
 from profiler.machine import bfloat16_instructions
 from profiler.settings import Config
-from runtime.cluster.rank_differences import agree
-from runtime.cluster.session import Session
 from runtime.errors import InputError
+from runtime.hosts.session import Member, Session
 from runtime.worker import Settings
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+_SHOWN = 12
+"""So much of a long value, such as a digest, is told."""
+
+
+def agree(session: Session, facts: Mapping[str, str]) -> None:
+    """Refuse to go on unless all ranks have the same facts, by name."""
+    refuse_difference(session.members, session.exchange(dict(facts), dict[str, str]))
+
+
+def refuse_difference(members: Sequence[Member], facts: Sequence[Mapping[str, str]]) -> None:
+    """Name the first rank whose facts are not those of most."""
+    for name in facts[0]:
+        values = [fact.get(name, "nothing") for fact in facts]
+        usual = Counter(values).most_common(1)[0][0]  # of equals, that of the lowest rank
+        for member, value in zip(members, values, strict=True):
+            if value != usual:
+                other = members[values.index(usual)]
+                raise InputError(
+                    f"{member} has another {name} ({value[:_SHOWN]}) than {other} ({usual[:_SHOWN]}); give every rank "
+                    "the same plan, configuration and options, and install the same versions on every host"
+                )
 
 
 def agree_on_plan(session: Session, plan: Plan, config: Config, settings: Settings) -> None:
@@ -36,7 +58,7 @@ def agree_on_plan(session: Session, plan: Plan, config: Config, settings: Settin
     }
     if plan.form.lowered:
         facts |= {"set of instructions for bfloat16": bfloat16_instructions() or "none"}
-    agree(session, "what was given", facts)
+    agree(session, facts)
     # what is wrong with it is wrong on all ranks, and now known to all at once
     ranks = len(session.members)
     if len(plan.stages) != ranks:
@@ -49,18 +71,18 @@ def agree_on_plan(session: Session, plan: Plan, config: Config, settings: Settin
 
 def _refuse_other_hosts(session: Session, plan: Plan) -> None:
     """Refuse a plan that was made for the links between other hosts, or for these in another order."""
-    for member, wanted in zip(session.members, plan.network.ranks if plan.network else (), strict=False):
+    planned = plan.network.ranks if plan.network else ()
+    for member, wanted in zip(session.members, planned, strict=False):
         if member.host != wanted.host:
-            hosts = ", ".join(rank.host for rank in plan.network.ranks) if plan.network else ""
             raise InputError(
-                f"the plan was made for the links between {hosts}, and rank {member.rank} runs on {member.host}, not "
-                f"on {wanted.host}; start the ranks in that order with --node-rank, or measure the links again"
+                f"the plan was made for the links between {', '.join(rank.host for rank in planned)}, and rank "
+                f"{member.rank} runs on {member.host}, not on {wanted.host}; start the ranks in that order with "
+                "--node-rank, or measure the links again"
             )
 
 
 def agree_on_weights(session: Session, model_digest: str, initial: "Mapping[str, Tensor]") -> None:
     """Refuse to go on unless every rank has built the same model with the same ``initial`` weights."""
-    if not session.distributed:
-        return
-    weights = runtime.worker.digest_of_state(initial)
-    agree(session, "what was built", {"model": model_digest, "set of initial weights": weights})
+    if session.distributed:
+        weights = runtime.worker.digest_of_state(initial)
+        agree(session, {"model": model_digest, "set of initial weights": weights})

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from runtime.cluster import placement, written_since_launch
 from runtime.errors import InputError
+from runtime.hosts import placement, written_since_launch
 
 OWN = {"RANK": "1", "WORLD_SIZE": "4", "MASTER_ADDR": "10.0.0.1", "MASTER_PORT": "29500"}
 ELASTIC = OWN | {

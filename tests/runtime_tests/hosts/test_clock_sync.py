@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from runtime.cluster.clock_sync import Reading, shifted
+from runtime.hosts.clock_sync import Reading, shifted
 from runtime.stage_run import ActionRecord, StageRun, StageTimes
 
 TIMES = StageTimes(

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from profiler.machine import physical_core
-from runtime.cluster.session import Session
+from runtime.hosts.session import Session
 from runtime.stage_run import StageRun
 from runtime.worker import Report
 
@@ -58,8 +58,3 @@ def placed(session: Session, reports: Sequence[Report], before: Reading, after: 
         )
         for report in reports
     ]
-
-
-def all_reports(session: Session, topic: str, here: Sequence[Report]) -> list[Report]:
-    """Return the reports of all stages in their order, on every rank."""
-    return [report for reports in session.exchange(topic, list(here), list[Report]) for report in reports]

@@ -107,7 +107,7 @@ def test_a_host_or_rank_that_is_lost_in_mid_run_is_named_everywhere(hosts: Hosts
         own = psutil.Process(hosts.processes[lost].pid)
         os.kill(forked(own)[0].pid if fate == "stage killed" else own.pid, signal.SIGKILL)
     ended = hosts.ended(60)
-    assert time.monotonic() - struck_s < (TIMEOUT_S if fate.startswith("cut off") else 0) + 8
+    assert time.monotonic() - struck_s < (TIMEOUT_S if fate.startswith("cut off") else 0) + 10
     for rank, (code, out, err) in enumerate(ended):
         if rank == lost and fate in KILLED:
             assert code == -signal.SIGKILL
@@ -153,7 +153,7 @@ def test_a_store_that_answers_late_is_no_failure_and_hides_none(hosts: Hosts) ->
     relay.wait()
     assert [code for code, _, _ in ended] == [1, 1, -signal.SIGKILL, 1]
     (said,) = {line for _, _, err in ended for line in err.splitlines() if line.startswith("error: ")}
-    assert said.startswith(f"error: {NAMES[2]}: its process has ended")
+    assert said.startswith(f"error: {NAMES[2]}: nothing heard of it for ")
 
 
 @pytest.mark.parametrize("rendezvous", ["static", "c10d"])
@@ -179,7 +179,7 @@ def test_training_that_torchrun_starts_anew_goes_on_from_its_checkpoint(hosts: H
     ended = hosts.ended(120)
     assert [code for code, _, _ in ended] == [0] * COUNT, ended[0][2]
     if rendezvous == "static":  # where a rank's number is its host's
-        assert all(f"error: {NAMES[2]}: its process has ended" in err for _, _, err in (*ended[:2], ended[3]))
+        assert all(f"error: {NAMES[2]}: nothing heard of it for " in err for _, _, err in (*ended[:2], ended[3]))
     assert sum(f"going on from {kept}, after" in err for _, _, err in ended) == 1
     assert cli.main([*given, "--save", str(hosts.folder / "undisturbed.pt"), "--quiet"]) == 0
     states = [torch.load(path, weights_only=True) for path in (saved, hosts.folder / "undisturbed.pt")]

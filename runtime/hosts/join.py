@@ -15,12 +15,11 @@ from typing import TYPE_CHECKING
 
 from profiler.cli import on_screen, screen
 from profiler.errors import ConfigError, StageplanError
-from profiler.machine import pass_on, taking
-from runtime.cluster.torchrun import placement
-from runtime.errors import Ended
+from profiler.machine import tie_to
+from runtime.hosts.torchrun import placement
 
 if TYPE_CHECKING:
-    from runtime.cluster.session import Session
+    from runtime.hosts.session import Session
 
 RANK_TIMEOUT_S = 60.0
 """How long a rank may be late or silent where nothing else is said."""
@@ -37,15 +36,16 @@ def joined(rank_timeout_s: float | None, stall_timeout_s: float | None) -> Itera
     place = placement()
     if place:
         os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "FATAL")  # what torch raises, it would print as well
-    from runtime.cluster.session import Session
+    from runtime.hosts.session import Session
 
     if place is None:
         yield Session()
         return
-    from runtime.cluster.meet_ranks import meet
+    from runtime.hosts.meeting import meet
 
+    tie_to(os.getppid(), signal.SIGTERM)  # a launcher that is killed would leave this process behind
     timeout_s = rank_timeout_s or RANK_TIMEOUT_S
-    with _told_to_end(), _told_to_torchrun():
+    with _told_to_torchrun():
         session = meet(place, timeout_s, stall_timeout_s or timeout_s)
         seen = screen() if session.leads else replace(screen(), quiet=True)
         with session.ending_together(), on_screen(seen):
@@ -67,19 +67,3 @@ def _told_to_torchrun() -> Iterator[None]:
         if file := os.environ.get("TORCHELASTIC_ERROR_FILE"):
             Path(file).write_text(json.dumps({"message": str(error)}), encoding="utf-8")
         raise
-
-
-@contextmanager
-def _told_to_end() -> Iterator[None]:
-    """Let SIGTERM, with which torchrun ends the ranks of a host, end this process in order where nothing drains."""
-    told: list[int] = []
-
-    def end(number: int) -> None:
-        if number != signal.SIGTERM:
-            pass_on(end, number)
-        elif not told:
-            told.append(number)
-            raise Ended("told to end, by SIGTERM: the launcher ends all ranks of a host when one fails")
-
-    with taking(end):
-        yield

@@ -21,7 +21,6 @@ class Placement:
     Attributes:
         local_rank: Its number among the processes of its host; likewise ``local_world_size``.
         master: The host where the ranks meet, at ``port``.
-        launcher: The process that has started this one.
         has_store: Whether the launcher has opened a store there; else rank 0 has to.
     """
 
@@ -31,7 +30,6 @@ class Placement:
     local_world_size: int
     master: str
     port: int
-    launcher: int
     has_store: bool
 
 
@@ -46,7 +44,6 @@ def placement(environment: Mapping[str, str] = os.environ) -> Placement | None:
         local_world_size=_number(environment, "LOCAL_WORLD_SIZE", 1),
         master=environment.get("MASTER_ADDR", ""),
         port=_number(environment, "MASTER_PORT"),
-        launcher=os.getppid(),
         has_store=environment.get("TORCHELASTIC_USE_AGENT_STORE") == "True",
     )
     if not place.master or place.rank >= place.world_size:
