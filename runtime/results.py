@@ -135,7 +135,7 @@ class PartitionVerification:
     """Whether one split trained what its replay trains.
 
     Attributes:
-        identical: Whether losses, gradients, weights and buffers agree in every bit.
+        identical: Whether losses, weights and buffers agree in every bit.
         first_difference: Where they part, in words.
         digests: Of what the pipeline trained; likewise ``replay_digests``.
         uncut_error: The largest relative difference of a loss, weight or buffer from what the model itself trains,

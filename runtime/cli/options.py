@@ -127,7 +127,6 @@ def settings_of(
     planned: Pace = PLAIN_1F1B,
     *,
     clock: Clock = "wall",
-    record_digests: bool = False,
 ) -> Settings:
     """Return how plans of ``config`` are to be run, under the schedule they were ``planned`` for if none is named."""
     return Settings(
@@ -139,5 +138,4 @@ def settings_of(
         data=config.data,
         vocabulary=config.vocabulary,
         on_nan=options.on_nan,
-        record_digests=record_digests,
     )

@@ -11,6 +11,7 @@ from optimizer.plan import Plan, distinct
 from optimizer.planning import ALL
 from profiler.cli import configs, emit_json, option, progress, stdout
 from profiler.errors import ConfigError
+from profiler.report import counted
 from profiler.settings import Config
 from runtime.cli.options import RankOptions, settings_of
 from runtime.cli.plans import named_plans, one_plan, refuse_without_plan
@@ -19,6 +20,8 @@ from runtime.results import PartitionVerification, Verification
 from runtime.worker import OnNan
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from runtime.hosts import Session
 
 MINIBATCHES = 8
@@ -69,12 +72,12 @@ def _wanted(options: VerifyOptions) -> list[tuple[Config, dict[str, Plan]]]:
 def _verified(
     options: VerifyOptions, config: Config, plans: dict[str, Plan], cores: tuple[int, ...], session: "Session"
 ) -> Verification:
-    settings = settings_of(options, config, next(iter(plans.values())).pace, record_digests=True)
+    settings = settings_of(options, config, next(iter(plans.values())).pace)
     every = settings.pace.update_every
     minibatches = options.batches or max(MINIBATCHES, 2 * every + 1)
     kept = settings.pace.listed(len(next(iter(plans.values())).stages), minibatches)
     if minibatches > kept:
-        raise ConfigError(f"verify keeps what each minibatch leaves, and {minibatches} are too many for that; give "
+        raise ConfigError(f"verify keeps the loss of each minibatch, and {minibatches} are too many for that; give "
                           f"--batches {kept} or fewer")  # fmt: skip
     agree_on_plan(session, next(iter(plans.values())), replace(config, batches=minibatches), settings)
     names = list(plans)
@@ -87,7 +90,7 @@ def _verified(
         progress(config.name, steps) as advance,
         profiler.machine.pinned(cores[0]),
     ):
-        uncut = {form: runtime.verify.Uncut(execution, minibatches) for form, execution in executions.items()}
+        uncut = {form: runtime.verify.Uncut(execution) for form, execution in executions.items()}
         for index in sorted(set(first)):
             name = names[index]
             form = plans[name].form
@@ -107,5 +110,33 @@ def _verified(
         partitions=tuple(replace(parts[names[at]], name=name) for name, at in zip(names, first, strict=True)),
     )
     if session.leads and not options.json:
-        runtime.verify.show_verification(verification, stdout())
+        show_verification(verification, stdout())
     return verification
+
+
+def show_verification(verification: Verification, console: "Console") -> None:
+    """Print one line for each partition: identical, or where it parts from its replay."""
+    flush = f", an update every {verification.update_every}" if verification.update_every > 1 else ""
+    console.print(
+        f"{verification.model}, {counted(verification.num_stages, 'stage')}, {verification.schedule}{flush}, "
+        f"{verification.channel}: {counted(verification.minibatches, 'minibatch')} in the pipeline and in one process; "
+        "behind each, how the sha256 of the weights begins"
+    )
+    width = max(len(part.name) for part in verification.partitions)
+    for part in verification.partitions:
+        verdict = "bit-identical: losses, weights, buffers"
+        if part.first_difference:
+            verdict = f"DIFFERS: {part.first_difference}"
+        console.print(
+            f"{part.name:{width}}  {verdict}{_uncut_words(part)}  {part.digests.weights[:12]}", soft_wrap=True
+        )
+
+
+def _uncut_words(part: PartitionVerification) -> str:
+    """Return how a split compares with the model itself; nothing where that trains something else."""
+    if part.uncut_error is None:
+        return ""
+    if part.uncut_error == 0:
+        return "; so is the uncut model"
+    word = "the uncut model agrees within rounding" if part.verified else "the uncut model DIFFERS"
+    return f"; {word} (by {part.uncut_error:.1g} at most)"

@@ -10,22 +10,20 @@ from profiler.machine import this_machine
 from runtime.pipeline.virtual_clock import on_virtual_clock, unrecorded_s
 from runtime.results import RunResult, TrainingResult, is_comparable
 from runtime.stage_run import ActionRecord
-from runtime.worker import Checksums, MinibatchDigests, Report, Settings
+from runtime.worker import Checksums, Report, Settings
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """The result of a run, with digests and checksums.
+    """The result of a run, with checksums.
 
     Attributes:
         result: What is shown and kept of it.
-        minibatch_digests: Those of each stage, if they were recorded.
         checksums: Of the minibatches, if they came from a loader.
         diverged: Whether any loss was no finite number.
     """
 
     result: RunResult
-    minibatch_digests: list[tuple[MinibatchDigests, ...]]
     checksums: Checksums
     diverged: bool
 
@@ -64,9 +62,8 @@ def outcome_of(plan: Plan, schedule: Schedule, reports: Sequence[Report], settin
         stages=tuple(replace(run, actions=actions) for run, actions in zip(runs, records, strict=True)),
         machine=this_machine(),
     )
-    digests = [report.minibatch_digests for report in reports]
     checksums = max((report.checksums for report in reports), key=lambda own: own[-1][0] if own else 0)
-    return Outcome(result, digests, checksums, any(report.diverged for report in reports))
+    return Outcome(result, checksums, any(report.diverged for report in reports))
 
 
 def training_result(reports: Sequence[Report]) -> tuple[TrainingResult, int]:

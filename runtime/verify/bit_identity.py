@@ -14,12 +14,11 @@ from torch import Tensor
 
 from optimizer.plan import Plan
 from profiler.execution import Captured
-from runtime.pipeline import Execution, Outcome, refuse_other_data
+from runtime.pipeline import Execution, refuse_other_data
 from runtime.results import Digests, PartitionVerification
-from runtime.verify.data_again import ReadAgain, feed_again
-from runtime.verify.replay import Recurrence, Replay, Trained
+from runtime.verify.replay import Pairs, Recurrence, Replay, Trained
 from runtime.verify.uncut import Uncut
-from runtime.worker import Checksums, digest_of_all, digests
+from runtime.worker import Checksums, Synthetic, digest_of_all
 
 
 def verify(
@@ -31,9 +30,7 @@ def verify(
     *,
     uncut: Uncut | None = None,
 ) -> PartitionVerification:
-    """Run a plan in the pipeline, replay it in this process, and compare.
-
-    This process has to be settled as a stage is, and the execution has to keep digests.
+    """Run a plan in the pipeline, replay it in this process, which is settled as a stage is, and compare.
 
     Args:
         name: The partition's name.
@@ -49,72 +46,63 @@ def verify(
     advance()
     verification: PartitionVerification | None = None
     if execution.session.leads:  # where several ranks have run the plan, the first has what all have trained
+        captured, losses = execution.captured, outcome.result.losses
         with redirect_stdout(sys.stderr):  # what user code prints is no result
-            trained = replayed(plan, execution, minibatches, outcome.checksums, advance)
-        difference = next(_differences(execution.captured, outcome, state, trained), None)
+            pairs = minibatches_again(execution, minibatches, outcome.checksums)
+            trained = _replay(plan, execution, minibatches).run(pairs, execution.settings.seed, advance)
+            error = uncut.error(pairs, losses, state) if uncut else None
+        difference = next(_differences(losses, state, trained), None)
         verification = PartitionVerification(
             name=name,
             cuts=plan.cuts,
             identical=difference is None,
             first_difference=difference,
-            digests=_digests(execution.captured, outcome.result.losses, state),
-            replay_digests=_digests(execution.captured, trained.losses, trained.weights | trained.buffers),
-            uncut_error=uncut.error(outcome.result.losses, state) if uncut else None,
+            digests=_digests(captured, losses, state),
+            replay_digests=_digests(captured, trained.losses, trained.state),
+            uncut_error=error,
         )
     verification, *_ = execution.session.exchange(verification, PartitionVerification | None)
     assert verification is not None
     return verification
 
 
-def replayed(
-    plan: Plan, execution: Execution, minibatches: int, checksums: Checksums, advance: Callable[[], None]
-) -> Trained:
-    """Replay a plan as ``execution`` would run it, on minibatches with these checksums."""
+def minibatches_again(execution: Execution, minibatches: int, checksums: Checksums = ()) -> Pairs:
+    """Return the minibatches that an execution's runs train on, all read before the first is trained on.
+
+    Layers draw from the same generators as a loader. Data that differ from the reading with ``checksums`` are refused.
+    """
+    if not execution.settings.data:
+        made = Synthetic(execution.data_spec(minibatches))
+        return [(made.inputs(minibatch), made.targets(minibatch)) for minibatch in range(minibatches)]
+    reader = execution.reader()
+    pairs = [pair for pair in (reader.read() for _ in range(minibatches)) if pair]
+    if len(pairs) < minibatches:
+        raise reader.too_few(minibatches)
+    refuse_other_data(execution.data_name, checksums, reader.checksums)
+    return pairs
+
+
+def _replay(plan: Plan, execution: Execution, minibatches: int) -> Replay:
     settings = execution.settings
     recurrence = Recurrence(pace=settings.pace, stages=len(plan.stages), minibatches=minibatches)
     stage_of = {layer: number for number, stage in enumerate(plan.stages) for layer in stage.layers}
-    replay = Replay(execution.captured, stage_of, execution.initial_state(), settings.rule, recurrence)
-    feed = feed_again(execution, minibatches)
-    if isinstance(feed, ReadAgain):
-        refuse_other_data(execution.data_name, checksums, feed.reader.checksums)
-    return replay.run(feed, settings.seed, advance)
+    return Replay(execution.captured, stage_of, execution.initial_state(), settings.rule, recurrence)
 
 
-def _differences(captured: Captured, outcome: Outcome, state: Mapping[str, Tensor], trained: Trained) -> Iterator[str]:
-    """Yield what differs, earliest minibatch first, and within one in the order in which it is computed."""
-    for minibatch, (ours, theirs) in enumerate(zip(outcome.result.losses, trained.losses, strict=True)):
-        replayed_here = trained.minibatch_digests[minibatch]
-        pairs = [
-            (rows[minibatch], replayed) for rows, replayed in zip(outcome.minibatch_digests, replayed_here, strict=True)
-        ]
-        for said, replayed in pairs:
-            yield from _first(captured, said.buffers, replayed.buffers, minibatch, "buffer")
+def _differences(losses: Sequence[float | None], state: Mapping[str, Tensor], trained: Trained) -> Iterator[str]:
+    """Yield what differs: losses in their order, and then what was trained."""
+    for minibatch, (ours, theirs) in enumerate(zip(losses, trained.losses, strict=True)):
         if ours != (theirs if math.isfinite(theirs) else None):  # as a result has it
             yield f"minibatch {minibatch}: the loss is {ours} in the pipeline and {theirs} in the replay"
-        for said, replayed in reversed(pairs):
-            yield from _first(captured, said.gradients, replayed.gradients, minibatch, "gradient of")
-    for what, tensors in (("weight", trained.weights), ("buffer", trained.buffers)):
-        held, wanted = digests({path: state[path] for path in tensors}), digests(tensors)
-        yield from (
-            f"after the last minibatch: {what} {path} differs" for path in tensors if held[path] != wanted[path]
-        )
-
-
-def _first(
-    captured: Captured, ours: Mapping[str, str], theirs: Mapping[str, str], minibatch: int, what: str
-) -> Iterator[str]:
-    order = [path for path, _ in [*captured.model.named_parameters(), *captured.model.named_buffers()]]
-    for path in order:
-        if ours.get(path) != theirs.get(path):
-            layer = path.rpartition(".")[0] or path
-            yield f"minibatch {minibatch}, layer {layer}: the {what} {path} differs"
+    for path, tensor in trained.state.items():
+        if digest_of_all([state[path]]) != digest_of_all([tensor]):
+            yield f"after the last minibatch: {path} differs"
 
 
 def _digests(captured: Captured, losses: Sequence[float | None], state: Mapping[str, Tensor]) -> Digests:
     finite = [loss if loss is not None and math.isfinite(loss) else math.nan for loss in losses]
-    numbers = torch.tensor(finite, dtype=torch.float64)
     return Digests(
-        losses=digest_of_all([numbers]),
+        losses=digest_of_all([torch.tensor(finite, dtype=torch.float64)]),
         weights=digest_of_all(state[path] for path, _ in captured.model.named_parameters()),
         buffers=digest_of_all(state[path] for path, _ in captured.model.named_buffers()),
     )

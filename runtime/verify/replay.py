@@ -8,54 +8,35 @@ an update, the mean of theirs) make the next version from the newest one:
 
 Every version is a tensor of its own that is never written again; a layer is called through ``torch.func`` on fresh
 leaves; what crosses a cut is copied into fresh memory. The formulas stand here on their own: the pipeline finds its
-versions by walking its schedule. Layer execution with its seeds, the update rule's arithmetic, the loss and the data
-are shared with the pipeline, for they define what is trained.
+versions by walking its schedule. The seeds of layers, the update rule's arithmetic, the loss and the data are shared
+with the pipeline, for they define what is trained.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from itertools import pairwise
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.fx.node import map_aggregate
 
 from optimizer.schedule import Pace
-from profiler.execution import (
-    Attribute,
-    Captured,
-    Moments,
-    Operation,
-    Ref,
-    Size,
-    layer_seed,
-    write_next,
-)
+from profiler.execution import Attribute, Captured, Moments, Operation, Ref, Size, layer_seed, write_next
 from profiler.profile import INPUT
 from profiler.settings import UpdateRule
-from runtime.worker import MinibatchDigests, digests
 
 Values = dict[str, Any]
+Pairs = Sequence[tuple[Tensor, Tensor]]
+"""Minibatches: inputs ``(N, …)`` and targets ``(N, …)``."""
 
 
-class Minibatches(Protocol):
-    """The minibatches to train on, by their number."""
-
-    def inputs(self, minibatch: int) -> Tensor:
-        """Return the inputs of a minibatch, ``(N, …)``."""
-
-    def targets(self, minibatch: int) -> Tensor:
-        """Return its targets, ``(N, …)``."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class Trained:
-    """The losses, newest weights and buffers of a replay, and the digests of each minibatch in each stage."""
+    """The losses, and the newest parameters and buffers by path."""
 
     losses: list[float]
-    weights: dict[str, Tensor]
-    buffers: dict[str, Tensor]
-    minibatch_digests: list[list[MinibatchDigests]]
+    state: dict[str, Tensor]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,14 +49,9 @@ class Recurrence:
 
     def version(self, stage: int, minibatch: int) -> int:
         """Return v(s, b)."""
-        group = minibatch // self.pace.update_every
         if self.pace.rule.synchronous:
-            return group
-        return max(0, minibatch - self._depth(stage) + 1)
-
-    def _depth(self, stage: int) -> int:
-        """Return d_s."""
-        return min(self.stages - stage, self.minibatches)
+            return minibatch // self.pace.update_every
+        return max(0, minibatch - min(self.stages - stage, self.minibatches) + 1)
 
     def ends_update(self, minibatch: int) -> bool:
         """Say whether a minibatch is the last that shares its update."""
@@ -108,84 +84,60 @@ class Replay:
             recurrence: What the schedule trains.
         """
         self.captured, self.stage_of, self.rule, self.recurrence = captured, stage_of, rule, recurrence
-        self._home = dict(_homes(captured, stage_of))
+        self._modules = {id(module): f"{path}." if path else "" for path, module in captured.model.named_modules()}
+        self._home = dict(self._homes())
         learning = [path for path in self._home if path in captured.learning]
         self._versions: dict[str, dict[int, Tensor]] = {path: {0: state[path]} for path in learning}
         self._moments = {path: Moments.before_any(rule, state[path]) for path in learning}
-        self._constants = {path: state[path] for path in self._home if path not in captured.learning}
-        self._unused = {path: tensor for path, tensor in state.items() if path not in self._home}
-        self._modules = {id(module): f"{path}." if path else "" for path, module in captured.model.named_modules()}
+        self._constants = {path: tensor for path, tensor in state.items() if path not in learning}
 
-    def run(self, feed: Minibatches, seed: int, advance: Callable[[], None]) -> Trained:
-        """Train for the recurrence's minibatches; ``advance`` is called after each."""
-        losses, minibatch_digests = [], []
+    def run(self, pairs: Pairs, seed: int, advance: Callable[[], None]) -> Trained:
+        """Train on the recurrence's minibatches; ``advance`` is called after each."""
+        losses: list[float] = []
         sums: dict[str, Tensor] = {}
-        for minibatch in range(self.recurrence.minibatches):
-            record, loss_value, buffers = self._step(minibatch, feed, seed, self.recurrence.share(minibatch))
-            for path, gradient in record.items():
+        for minibatch, (inputs, targets) in enumerate(pairs):
+            gradients, loss = self._step(minibatch, inputs, targets, seed)
+            for path, gradient in gradients.items():
                 sums[path] = sums[path] + gradient if path in sums else gradient
-            losses.append(loss_value)
-            ends = self.recurrence.ends_update(minibatch)
-            # Where backwards are split, gradients are those of whole minibatches only before an update.
-            known = sums if ends or not self.recurrence.pace.rule.splits else {}
-            minibatch_digests.append(self._minibatch_digests(known, buffers))
-            if ends:
+            losses.append(loss)
+            if self.recurrence.ends_update(minibatch):
                 if self.rule.clip_norm:
                     self._bound_norm(sums)
-                for stage in range(self.recurrence.stages):
-                    self._update(stage, sums, minibatch)
+                self._update(sums, minibatch)
+                sums = {}
             advance()
         newest = {path: versions[max(versions)] for path, versions in self._versions.items()}
-        state = newest | self._constants | self._unused
-        weights = {path: state[path] for path, _ in self.captured.model.named_parameters()}
-        rest = {path: state[path] for path, _ in self.captured.model.named_buffers()}
-        return Trained(losses=losses, weights=weights, buffers=rest, minibatch_digests=minibatch_digests)
+        return Trained(losses, newest | self._constants)
 
-    def _step(
-        self, minibatch: int, feed: Minibatches, seed: int, share: float
-    ) -> tuple[dict[str, Tensor], float, dict[str, str]]:
-        """Run one minibatch forth and back; return its gradients, its loss, and the buffers' digests."""
+    def _step(self, minibatch: int, inputs: Tensor, targets: Tensor, seed: int) -> tuple[dict[str, Tensor], float]:
+        """Run one minibatch forth and back; return its gradients and its loss."""
         leaves = {
             path: versions[self.recurrence.version(self._home[path], minibatch)].detach().requires_grad_()
             for path, versions in self._versions.items()
         }
-        stages = self.recurrence.stages
-        received: list[Values] = [{} for _ in range(stages)]
-        received[0] = {INPUT: feed.inputs(minibatch)}
-        sent: list[Values] = []
-        for stage in range(stages):
-            values = dict(received[stage])
+        received: Values = {INPUT: inputs}
+        stages: list[tuple[Values, Values]] = []  # what each received, and what it has then
+        for stage in range(self.recurrence.stages):
+            values = dict(received)
             with torch.autocast("cpu", torch.bfloat16, enabled=False):  # within which a weight is cast once
                 for operation in self.captured.operations:
                     if self.stage_of[operation.name] == stage:
-                        self._call(operation, values, leaves, place=(seed, minibatch))
-            sent.append(values)
-            if stage < stages - 1:
-                received[stage + 1] = {name: self._copied(values[name], name) for name in self._crossing(stage)}
-        buffers = digests(self._constants)
-        outputs = [sent[-1][name] for name in self.captured.outputs]
-        result = self.captured.loss(outputs, feed.targets(minibatch))
-        torch.autograd.backward(result, torch.full_like(result, share))
-        for stage in reversed(range(stages - 1)):
-            crossing = [name for name in self._crossing(stage) if self.captured.specs[name].gradient]
-            back = [received[stage + 1][name].grad for name in crossing]
-            arrived = [
-                torch.zeros_like(received[stage + 1][name]) if gradient is None else self._laid_out(gradient, name)
-                for name, gradient in zip(crossing, back, strict=True)
-            ]
+                        torch.manual_seed(layer_seed(seed, operation.index, minibatch))
+                        self._call(operation, values, leaves)
+            stages.append((received, values))
+            received = {name: self._copied(values[name], name) for name in self._crossing(stage)}
+        outputs = [stages[-1][1][name] for name in self.captured.outputs]
+        loss = self.captured.loss(outputs, targets)
+        torch.autograd.backward(loss, torch.full_like(loss, self.recurrence.share(minibatch)))
+        for (_, values), (copies, _) in reversed(list(pairwise(stages))):
+            crossing = [name for name in copies if self.captured.specs[name].gradient]
             if crossing:
-                torch.autograd.backward([sent[stage][name] for name in crossing], arrived)
+                arrived = [self._gradient(copies[name], name) for name in crossing]
+                torch.autograd.backward([values[name] for name in crossing], arrived)
         gradients = {path: leaf.grad for path, leaf in leaves.items() if leaf.grad is not None}
-        return gradients, float(result.detach()), buffers
+        return gradients, float(loss.detach())
 
-    def _call(
-        self,
-        operation: Operation,
-        values: Values,
-        leaves: Mapping[str, Tensor],
-        *,
-        place: tuple[int, int],
-    ) -> None:
+    def _call(self, operation: Operation, values: Values, leaves: Mapping[str, Tensor]) -> None:
         """Run one layer; one that overwrites what another stage made works on a copy."""
         overwritten, stage = self.captured.overwrites.get(operation.name), self.stage_of[operation.name]
 
@@ -200,27 +152,32 @@ class Replay:
                 return leaf.of(values[leaf.layer])
             return self._bound(leaf.path, leaves) if isinstance(leaf, Attribute) else leaf
 
-        seed, minibatch = place
-        torch.manual_seed(layer_seed(seed, operation.index, minibatch))
         args: Any = map_aggregate(operation.args, fetch)
         kwargs: Any = map_aggregate(dict(operation.kwargs), fetch)
-        with torch.autocast("cpu", torch.bfloat16, enabled=operation.autocast == "on"):
-            values[operation.name] = self._output(operation, args, kwargs, leaves)
-
-    def _output(self, operation: Operation, args: Any, kwargs: Any, leaves: Mapping[str, Tensor]) -> Any:
-        """Return what a layer makes of its arguments with the weights of a minibatch."""
         target = operation.target
-        if isinstance(target, nn.Module):
-            own = {
-                local: self._bound(self._modules[id(target)] + local, leaves)
-                for local, _ in [
-                    *target.named_parameters(remove_duplicate=False), *target.named_buffers(remove_duplicate=False),
-                ]
-            }  # fmt: skip
-            return torch.func.functional_call(target, own, args, kwargs, tie_weights=False)
-        if isinstance(target, str):
-            return getattr(args[0], target)(*args[1:], **kwargs)
-        return target(*args, **kwargs)
+        with torch.autocast("cpu", torch.bfloat16, enabled=operation.autocast == "on"):
+            if isinstance(target, nn.Module):
+                own = {local: self._bound(path, leaves) for local, path in self._held(target)}
+                value = torch.func.functional_call(target, own, args, kwargs, tie_weights=False)
+            elif isinstance(target, str):
+                value = getattr(args[0], target)(*args[1:], **kwargs)
+            else:
+                value = target(*args, **kwargs)
+        values[operation.name] = value
+
+    def _held(self, module: nn.Module) -> Iterator[tuple[str, str]]:
+        """Yield the parameters and buffers of a module, by their names in it and in the model."""
+        for named in (module.named_parameters, module.named_buffers):
+            for local, _ in named(remove_duplicate=False):
+                yield local, self._modules[id(module)] + local
+
+    def _homes(self) -> Iterator[tuple[str, int]]:
+        """Yield the stage of each parameter and buffer that some layer uses, by its first path."""
+        for operation in self.captured.operations:
+            target = operation.target
+            held = [path for _, path in self._held(target)] if isinstance(target, nn.Module) else []
+            for path in (*operation.attributes(), *held):
+                yield self.captured.canonical[path], self.stage_of[operation.name]
 
     def _bound(self, path: str, leaves: Mapping[str, Tensor]) -> Tensor:
         canonical = self.captured.canonical[path]
@@ -229,6 +186,10 @@ class Replay:
     def _copied(self, tensor: Tensor, name: str) -> Tensor:
         """Return a fresh leaf with what ``tensor`` holds."""
         return self._laid_out(tensor.detach(), name).requires_grad_(self.captured.specs[name].gradient)
+
+    def _gradient(self, leaf: Tensor, name: str) -> Tensor:
+        """Return a copy of the gradient of what was received; zeros where nothing depends on it."""
+        return torch.zeros_like(leaf) if leaf.grad is None else self._laid_out(leaf.grad, name)
 
     def _laid_out(self, tensor: Tensor, name: str) -> Tensor:
         """Return a copy in the memory format of the captured value; that of an uneven minibatch keeps its own."""
@@ -246,15 +207,12 @@ class Replay:
         made = [INPUT, *self.captured.layer_names]
         return [name for name in made if self.stage_of.get(name, 0) <= cut < readers.get(name, -1)]
 
-    def _update(self, stage: int, sums: dict[str, Tensor], minibatch: int) -> None:
-        """Make a stage's next version, and begin new sums for it."""
-        own = [path for path in self._versions if self._home[path] == stage]
-        gradients = {path: sums.pop(path) for path in own if path in sums}
-        for path in own:
-            versions, gradient = self._versions[path], gradients.get(path)
+    def _update(self, gradients: Mapping[str, Tensor], minibatch: int) -> None:
+        """Make the next version of every weight, and forget those that no minibatch will use."""
+        for path, versions in self._versions.items():
             newest = max(versions)
-            weight, moments, following = versions[newest], self._moments[path], torch.empty_like(versions[newest])
-            write_next(self.rule, weight, gradient, moments, out=following)
+            following = torch.empty_like(versions[newest])
+            write_next(self.rule, versions[newest], gradients.get(path), self._moments[path], out=following)
             versions[newest + 1] = following
             needed = self.recurrence.version(self._home[path], minibatch + 1)
             for old in [version for version in versions if version < needed]:
@@ -267,28 +225,3 @@ class Replay:
             holders.append(nn.Parameter(torch.empty_like(sums[path])))
             holders[-1].grad = sums[path]
         nn.utils.clip_grad_norm_(holders, self.rule.clip_norm)
-
-    def _minibatch_digests(self, gradients: Mapping[str, Tensor], buffers: Mapping[str, str]) -> list[MinibatchDigests]:
-        digest_of = digests(gradients)
-        return [
-            MinibatchDigests(gradients=self._of_stage(digest_of, stage), buffers=self._of_stage(buffers, stage))
-            for stage in range(self.recurrence.stages)
-        ]
-
-    def _of_stage(self, digest_of: Mapping[str, str], stage: int) -> dict[str, str]:
-        return {path: value for path, value in digest_of.items() if self._home[path] == stage}
-
-
-def _homes(captured: Captured, stage_of: Mapping[str, int]) -> Iterator[tuple[str, int]]:
-    """Yield the stage of each parameter and buffer that some layer uses, by its first path."""
-    paths = {id(module): f"{path}." if path else "" for path, module in captured.model.named_modules()}
-    for operation in captured.operations:
-        stage = stage_of[operation.name]
-        used: Sequence[str] = operation.attributes()
-        if isinstance(operation.target, nn.Module):
-            prefix = paths[id(operation.target)]
-            named = dict(operation.target.named_parameters(remove_duplicate=False))
-            buffers = dict(operation.target.named_buffers(remove_duplicate=False))
-            used = [*used, *(prefix + local for local in (*named, *buffers))]
-        for path in used:
-            yield captured.canonical[path], stage

@@ -11,7 +11,6 @@ model in every bit or, for some models, within rounding.
 
 import copy
 from collections.abc import Iterator, Mapping, Sequence
-from functools import cached_property
 from typing import Any
 
 import torch
@@ -23,40 +22,51 @@ from profiler.capture import untouched
 from profiler.execution import Captured, Moments, fetch_attribute, layer_seed, run_layer, write_next
 from profiler.profile import INPUT, PLAIN_FORM
 from runtime.pipeline import Execution
-from runtime.verify.data_again import feed_again
-from runtime.verify.replay import Trained
+from runtime.verify.replay import Pairs, Trained
 
 
 class Uncut:
     """What the uncut model trains, worked out when it is first asked for."""
 
-    def __init__(self, execution: Execution, minibatches: int) -> None:
-        """Train from the execution's initial weights on so many of its minibatches."""
-        self._execution, self._minibatches = execution, minibatches
+    def __init__(self, execution: Execution) -> None:
+        """Train from the execution's initial weights, as its settings say."""
+        self._execution = execution
+        self._trained: Trained | None = None
 
-    @property
-    def comparable(self) -> bool:
-        """Whether pipelines train what it does: under synchronous schedules, in float32, with no layer cut inside."""
+    def error(self, pairs: Pairs, losses: Sequence[float | None], state: Mapping[str, Tensor]) -> float | None:
+        """Return the largest relative difference of a pipeline's losses, weights or buffers.
+
+        None where pipelines train something else: under asynchronous schedules, in bfloat16, with a layer cut inside.
+
+        Args:
+            pairs: The minibatches, the same at each call.
+            losses: One a minibatch; None for one that is no finite number.
+            state: The parameters and buffers at the end, by path.
+        """
         captured = self._execution.captured
-        flushes = self._execution.settings.pace.rule.synchronous
-        return flushes and captured.form == PLAIN_FORM
+        if not self._execution.settings.pace.rule.synchronous or captured.form != PLAIN_FORM:
+            return None
+        self._trained = ours = self._trained or self._train(pairs)
+        theirs = torch.tensor([float("nan") if loss is None else loss for loss in losses])
+        kinds = [[(theirs, torch.tensor(ours.losses))]]
+        named = (captured.model.named_parameters(), captured.model.named_buffers())
+        kinds += [[(state[path], ours.state[path]) for path, _ in own] for own in named]
+        return max(_difference(own) for own in kinds)
 
-    @cached_property
-    def trained(self) -> Trained:
-        """The losses of the uncut model, one a minibatch, and its weights and buffers at the end."""
-        settings, feed = self._execution.settings, feed_again(self._execution, self._minibatches)
+    def _train(self, pairs: Pairs) -> Trained:
+        settings = self._execution.settings
         captured = with_tensors(self._execution.captured, self._execution.initial_state())
         model, rule = captured.model, settings.rule
         learning = {path: own for path, own in model.named_parameters() if own.requires_grad}
         moments = {path: Moments.before_any(rule, own) for path, own in learning.items()}
         losses = []
-        seeds = _LayerSeeds(captured, feed.inputs(0), settings.seed)
-        for group in groups(self._minibatches, settings.pace.update_every):
+        layers = list(_drawing(captured, pairs[0][0]))
+        for group in groups(len(pairs), settings.pace.update_every):
             for minibatch in group:
-                inputs = feed.inputs(minibatch).clone()  # which may be drawn now
-                with seeds.of(minibatch):
-                    returned = captured.inputs.call(model, inputs)
-                targets = feed.targets(minibatch)
+                inputs, targets = pairs[minibatch]
+                seeds = [layer_seed(settings.seed, layer, minibatch) if first else None for layer, first in layers]
+                with _Seeding(seeds):
+                    returned = captured.inputs.call(model, inputs.clone())
                 loss = captured.loss.of(returned, targets)
                 losses.append(float(loss.detach()))
                 torch.autograd.backward(loss, torch.full_like(loss, 1 / len(group)))
@@ -67,21 +77,7 @@ class Uncut:
                     write_next(rule, weight, weight.grad, moments[path], out=weight)
                     weight.grad = None
         weights = {path: own.detach() for path, own in model.named_parameters()}
-        return Trained(losses=losses, weights=weights, buffers=dict(model.named_buffers()), minibatch_digests=[])
-
-    def error(self, losses: Sequence[float | None], state: Mapping[str, Tensor]) -> float | None:
-        """Return the largest relative difference of a pipeline's losses, weights or buffers; None: not comparable.
-
-        Args:
-            losses: One a minibatch; None for one that is no finite number.
-            state: The parameters and buffers at the end, by path.
-        """
-        if not self.comparable:
-            return None
-        ours, theirs = self.trained, torch.tensor([float("nan") if loss is None else loss for loss in losses])
-        kinds = [[(theirs, torch.tensor(ours.losses))]]
-        kinds += [[(state[path], tensor) for path, tensor in own.items()] for own in (ours.weights, ours.buffers)]
-        return max(_difference(pairs) for pairs in kinds)
+        return Trained(losses, weights | dict(model.named_buffers()))
 
 
 def _difference(pairs: Sequence[tuple[Tensor, Tensor]]) -> float:
@@ -107,18 +103,6 @@ def with_tensors(captured: Captured, state: Mapping[str, Tensor]) -> Captured:
         whole = state[path]
         tensors[id(own)] = nn.Parameter(whole, own.requires_grad) if isinstance(own, nn.Parameter) else whole
     return copy.deepcopy(captured, tensors)
-
-
-class _LayerSeeds:
-    """The seeds of the layers that draw, in the order in which the model's own forward comes to them."""
-
-    def __init__(self, captured: Captured, inputs: Tensor, seed: int) -> None:
-        """Count by one forward of the captured layers on ``inputs`` which of them draw how often."""
-        self._seed, self._layers = seed, list(_drawing(captured, inputs))
-
-    def of(self, minibatch: int) -> "_Seeding":
-        """Return the context that a minibatch's forward runs in."""
-        return _Seeding([layer_seed(self._seed, layer, minibatch) if first else None for layer, first in self._layers])
 
 
 def _drawing(captured: Captured, inputs: Tensor) -> Iterator[tuple[int, bool]]:

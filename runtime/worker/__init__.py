@@ -6,7 +6,7 @@ from profiler.public import on_demand
 
 if TYPE_CHECKING:
     from runtime.worker.data import POOL, DataSpec, Synthetic
-    from runtime.worker.digest import digest_of_all, digest_of_state, digests
+    from runtime.worker.digest import digest_of_all, digest_of_state
     from runtime.worker.messages import (
         Checksums,
         Common,
@@ -14,7 +14,6 @@ if TYPE_CHECKING:
         Export,
         Go,
         Load,
-        MinibatchDigests,
         Ready,
         Report,
         Seat,

@@ -7,11 +7,6 @@ import torch
 from torch import Tensor
 
 
-def digest(tensor: Tensor) -> str:
-    """Return the sha256 of a tensor's elements in row-major order, as they lie in memory (little-endian)."""
-    return hashlib.sha256(_bytes(tensor)).hexdigest()
-
-
 def digest_of_all(tensors: Iterable[Tensor]) -> str:
     """Return the sha256 of all elements of some tensors, one after the other."""
     total = hashlib.sha256()
@@ -23,11 +18,6 @@ def digest_of_all(tensors: Iterable[Tensor]) -> str:
 def digest_of_state(tensors: Mapping[str, Tensor]) -> str:
     """Return the sha256 of all elements of named tensors, in the order of their names, whatever order they are in."""
     return digest_of_all(tensors[name] for name in sorted(tensors))
-
-
-def digests(tensors: Mapping[str, Tensor]) -> dict[str, str]:
-    """Return the digest of each tensor."""
-    return {name: digest(tensor) for name, tensor in tensors.items()}
 
 
 def _bytes(tensor: Tensor) -> memoryview:

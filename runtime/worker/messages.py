@@ -142,19 +142,6 @@ class Ready:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class MinibatchDigests:
-    """Digests of what one minibatch left in one stage, by path.
-
-    Attributes:
-        gradients: After its backward; summed up since the last update.
-        buffers: After its forward.
-    """
-
-    gradients: dict[str, str]
-    buffers: dict[str, str]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Report:
     """What a stage did in one run, and what came of it.
 
@@ -166,7 +153,6 @@ class Report:
         diverged: Whether any loss was no finite number.
         stopping: Whether the rank was asked to end.
         stopped: Why the run's later minibatches were not trained on; None where all were.
-        minibatch_digests: One a minibatch, if asked for.
         checksums: Of the minibatches that the parent process read from a loader.
         physical_core: The host's boot, the package and the physical core that ``core`` belongs to: two stages that
             name the same share it.
@@ -178,7 +164,6 @@ class Report:
     last_loss: float
     diverged: bool
     stopped: "Stopped | None"
-    minibatch_digests: tuple[MinibatchDigests, ...]
     checksums: Checksums = ()
     stopping: bool = False
     physical_core: tuple[str, ...] = ()

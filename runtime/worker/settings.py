@@ -21,7 +21,6 @@ class Settings:
         learning_rate: The learning rate of each update; None: the rule's, for all.
         data: ``package.module:factory`` of the user's own data; synthetic without one.
         vocabulary: Synthetic inputs are whole numbers below it; 0 for floats.
-        record_digests: Whether stages keep digests of gradients and buffers.
     """
 
     rule: UpdateRule
@@ -33,7 +32,6 @@ class Settings:
     data: str = ""
     vocabulary: int = 0
     on_nan: OnNan = "stop"
-    record_digests: bool = False
 
     def __post_init__(self) -> None:
         """Refuse to bound a norm that no moment has."""

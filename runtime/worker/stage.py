@@ -9,7 +9,7 @@ the autograd graph is kept, so an output that no layer saves is freed at once.
 import math
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import torch
@@ -23,9 +23,8 @@ from profiler.execution import Left, TensorSpec, WeightVersions, slot_tensors
 from runtime.channels import Channel, SharedMemory
 from runtime.errors import InputError, RunError
 from runtime.worker.data import Synthetic
-from runtime.worker.digest import digests
 from runtime.worker.kept_buffers import KeptBuffers
-from runtime.worker.messages import Go, Load, MinibatchDigests, Stopped
+from runtime.worker.messages import Go, Load, Stopped
 from runtime.worker.share import Share
 
 if TYPE_CHECKING:
@@ -93,7 +92,6 @@ class Stage:
         self.shares: list[tuple[Share, int]] = []
         self.last_loss, self.diverged = math.nan, False
         self._recorded: int | None = None
-        self.minibatch_digests: list[MinibatchDigests] = []
         segment = load.seat.segment
         own = {*segment.parameters, *segment.constants}
         shared = zip(load.common.state, slot_tensors(load.common.weights.memory, 0, load.common.state), strict=True)
@@ -111,7 +109,6 @@ class Stage:
         self._in_flight: dict[int, InFlight] = {}
         self._first_of: dict[int, int] = {}
         self.used = 0
-        self._buffers: dict[int, dict[str, str]] = {}
         self._synthetic = synthetic
         self.common_norm = _common_norm(load) if settings.rule.clip_norm else None
         self.stopped: Stopped | None = None
@@ -243,7 +240,6 @@ class Stage:
         self._first_of.clear()
         self._left.clear()
         self.last_loss, self.diverged, self._recorded = math.nan, False, go.recorded
-        self.minibatch_digests.clear()
         for channel in (self.before, self.behind):
             if channel:
                 channel.begin(go.minibatches)
@@ -260,23 +256,6 @@ class Stage:
             if channel:
                 channel.gradients.put(minibatch, None if self.stopped else [])
                 channel.gradients.announce(minibatch)
-
-    def digest_buffers(self, minibatch: int) -> None:
-        """Keep the digests of the buffers as the forward of ``minibatch`` left them."""
-        self._buffers[minibatch] = digests(self.constants)
-
-    def digest_gradients(self, minibatch: int) -> None:
-        """Keep the digests of the gradients as ``minibatch`` left them; of backwards that are split, before an update.
-
-        Before that they may hold a part of later minibatches.
-        """
-        gradients = {} if self.load.common.pace.rule.splits else digests(self.versions.gradients(self.used))
-        self.minibatch_digests.append(MinibatchDigests(gradients=gradients, buffers=self._buffers.pop(minibatch)))
-
-    def digest_sums(self) -> None:
-        """Keep the digests of the gradients that the next update is made of."""
-        latest = self.minibatch_digests[-1]
-        self.minibatch_digests[-1] = replace(latest, gradients=digests(self.versions.gradients(self.used)))
 
     def warm_up(self) -> None:
         """Run every shape once, as deep as the stage goes, without a trace in weights, buffers or losses."""

@@ -161,7 +161,6 @@ class _Worker:
             last_loss=self._stage.last_loss,
             diverged=self._stage.diverged,
             stopped=self._stage.stopped,
-            minibatch_digests=tuple(self._stage.minibatch_digests),
         )
 
     def _unload(self) -> None:
@@ -287,8 +286,6 @@ class _Run:
             self._note(Phase.WAITING, f"the wait for its turn on the core, for {_words(kind, minibatch)}")
         with self._turn or contextlib.nullcontext():
             record = self._work(chosen)
-            if stage.load.common.settings.record_digests:
-                self._digest(kind, minibatch)
         if direction := self._way_out(kind):
             self._note(Phase.WAITING, f"the wait to hand over the result of {_words(kind, minibatch)}")
             direction.announce(minibatch)  # which may wait for the neighbour, so it takes no turn
@@ -379,14 +376,6 @@ class _Run:
         """Return how many actions there are; 0 where that is not known yet."""
         load, minibatches = self._stage.load, self._stage.minibatches or 0
         return (2 + self._splits) * minibatches + math.ceil(minibatches / load.common.pace.update_every)
-
-    def _digest(self, kind: Kind, minibatch: int) -> None:
-        if kind == "F":
-            self._stage.digest_buffers(minibatch)
-        elif kind == "B":
-            self._stage.digest_gradients(minibatch)
-        elif kind == "W" and self._progress.ends_update(minibatch):
-            self._stage.digest_sums()
 
 
 def _words(kind: Kind, minibatch: int) -> str:

@@ -29,11 +29,11 @@ from profiler.files import read_json
 from profiler.profile import CopyCost, Profile
 from profiler.report import VIEWS, View, costliest, show
 from runtime.cli.links import show_links
+from runtime.cli.verify import show_verification
 from runtime.report import show_comparison
 from runtime.results import Digests, PartitionVerification, Verification
 from runtime.timeline import show_run
 from runtime.training import EpochRecord, show_epochs
-from runtime.verify import show_verification
 
 WIDTH = 80
 FOLDER = TESTS / "data" / "screens"

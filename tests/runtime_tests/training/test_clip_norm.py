@@ -46,13 +46,11 @@ def test_stages_scale_their_gradients_by_the_norm_of_all(
     four_workers: WorkerPool, kind: Callable[[], nn.Module], schedule: ScheduleName, channel: ChannelName
 ) -> None:
     rule = UpdateRule(lr=0.05, momentum=0.9, clip_norm=BOUND)
-    setting = replace(
-        SETTINGS, rule=rule, record_digests=True, pace=pace_of(schedule, 4, 3), channel=channel
-    )  # the last round is not full
+    setting = replace(SETTINGS, rule=rule, pace=pace_of(schedule, 4, 3), channel=channel)  # the last round is not full
     captured = captured_of(kind)
     with Execution(captured, four_workers, setting) as execution:
         plan = plan_of(captured, random_bounds(captured, 4))
-        found = verify("chosen", plan, execution, 5, lambda: None, uncut=Uncut(execution, 5))
+        found = verify("chosen", plan, execution, 5, lambda: None, uncut=Uncut(execution))
         unbounded = replace(execution.settings, rule=replace(rule, clip_norm=0.0))
         execution.settings = unbounded
         other = verify("chosen", plan, execution, 5, lambda: None)

@@ -36,7 +36,7 @@ def test_a_residual_block_cut_anywhere_is_replayed_bit_for_bit(
     four_workers: WorkerPool, schedule: ScheduleName
 ) -> None:
     captured = captured_of(small_models.Residual, "bf16")
-    settings = replace(SETTINGS, pace=pace_of(schedule, STAGES, None), record_digests=True)
+    settings = replace(SETTINGS, pace=pace_of(schedule, STAGES, None))
     with Execution(captured, four_workers, settings) as execution:
         for seed in range(2):
             plan = plan_of(captured, random_bounds(captured, seed))
@@ -52,7 +52,7 @@ def test_large_linear_layers_are_replayed_bit_for_bit(
 ) -> None:
     captured = sliced_model(captured_of(wide, "bf16"), Slicing(slicing))
     pace = pace_of(schedule, STAGES, None)
-    settings = replace(SETTINGS, channel=channel, pace=pace, record_digests=True)
+    settings = replace(SETTINGS, channel=channel, pace=pace)
     with Execution(captured, four_workers, settings) as execution:
         assert verify("optimized", plan_of(captured, None), execution, 11, lambda: None).first_difference is None
 

@@ -38,7 +38,7 @@ def test_every_schedule_trains_what_its_replay_does_bit_for_bit(
     plan = apart(captured, (LENT, "middle", "second"))
     homes = {name: number for number, stage in enumerate(plan.stages) for name in stage.layers}
     assert (homes["first"], homes[LENT], homes["second"]) == (0, 0, 2), "the stage between relays it"
-    setting = replace(SETTINGS, record_digests=True, pace=pace_of(schedule, 4, 3), channel=channel)
+    setting = replace(SETTINGS, pace=pace_of(schedule, 4, 3), channel=channel)
     with Execution(captured, four_workers, setting) as execution:
         found = verify("chosen", plan, execution, MINIBATCHES, lambda: None)
     assert found.first_difference is None

@@ -37,10 +37,10 @@ class Noisy(small_models.Plain):
 
 
 def verified(captured: Captured, pool: WorkerPool, schedule: ScheduleName) -> PartitionVerification:
-    setting = replace(SETTINGS, record_digests=True, pace=pace_of(schedule, 4, 3))
+    setting = replace(SETTINGS, pace=pace_of(schedule, 4, 3))
     with Execution(captured, pool, setting) as execution:
         plan = plan_of(captured, random_bounds(captured, 4))
-        uncut = Uncut(execution, MINIBATCHES)
+        uncut = Uncut(execution)
         return verify("chosen", plan, execution, MINIBATCHES, lambda: None, uncut=uncut)
 
 
