@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from profiler.errors import StageplanError
     from profiler.profile import Profile
     from profiler.settings.update_rule import SGD, Adam, AdamW
+    from runtime.cli.compare_model import compare
     from runtime.compare import Comparison
-    from runtime.comparing.compare_model import compare
     from runtime.report.load import load
     from runtime.training.learning_rates import Constant, Cosine, Steps
     from runtime.training.metrics import accuracy

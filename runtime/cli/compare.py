@@ -2,16 +2,15 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, ClassVar
 
 import profiler.capture
 import profiler.machine
-import runtime.comparing
-import runtime.pipeline
+import runtime.compare
 import runtime.report
-from optimizer.planning import load_schemes
-from profiler.cli import configs, emit_json, option, positive, screen, stdout, switch
+from profiler.cli import configs, emit_json, option, positive, screen, stderr, stdout, switch
 from profiler.commands import command
 from profiler.files import to_json, write_whole
 from profiler.measure import path_for
@@ -22,7 +21,9 @@ from runtime.hosts import refuse_ranks
 from runtime.worker import OnNan
 
 if TYPE_CHECKING:
-    from runtime.comparing import Job, Wish
+    from collections.abc import Sequence
+
+    from runtime.compare import Comparison, Job, Views
 
 RESULTS = Path("results")
 FILE, PLAN = "comparison.json", "fastest-plan.json"
@@ -66,28 +67,55 @@ def compare_all(options: CompareOptions) -> int:
     """Compare the partitions of every model and batch size that is named."""
     refuse_ranks("compare")
     profiler.machine.expect_processes()
-    schemes = load_schemes()
     wanted = _quick(configs(options), options) if options.quick else configs(options)
-    wishes = [_wish(options, config, _place(options, config, len(wanted))) for config in wanted]
-    requests = [runtime.comparing.request_of(wish, schemes) for wish in wishes]
+    refuse_clock(options.clock, options)
+    places = [_place(options, config, len(wanted)) for config in wanted]
+    settings = [settings_of(options, config) for config in wanted]
+    requests = [
+        runtime.compare.request_of(config, own, baselines=options.baselines, audit=options.audit)
+        for config, own in zip(wanted, settings, strict=True)
+    ]
     profiler.capture.refuse_unknown(dict.fromkeys(config.model for config in wanted))
-    reports = _reports(options, [wish.path for wish in wishes])
-    for wish in wishes:
-        refuse_unwritable(wish.path, None, "--out")  # what is there is set aside
-        refuse_unwritable(wish.path.with_name(PLAN), "plan", "--out")
+    reports = _reports(options, places)
+    for path in places:
+        refuse_unwritable(path, None, "--out")  # what is there is set aside
+        refuse_unwritable(path.with_name(PLAN), "plan", "--out")
     for path, kind in zip(reports, REPORT_KINDS, strict=True):
         refuse_unwritable(path, kind, "--out")
-    with runtime.comparing.locked(path.parent for path in (*(wish.path for wish in wishes), *reports)):
-        pairs = zip(wishes, requests, strict=True)
-        jobs = [runtime.comparing.job_of(wish, request, schemes) for wish, request in pairs]
+    with runtime.compare.locked(path.parent for path in (*places, *reports)):
+        jobs = [
+            runtime.compare.job_of(
+                *given, clock=options.clock, fresh=options.fresh, quick=options.quick, budget_s=options.budget_s
+            )
+            for given in zip(wanted, settings, places, requests, strict=True)
+        ]
         try:
-            runtime.comparing.carry_out(jobs, reports, options.stall_timeout_s, fresh=options.fresh)
+            runtime.compare.carry_out(jobs, _views(reports), options.stall_timeout_s, fresh=options.fresh)
         except KeyboardInterrupt as interrupt:  # which leaves the best answer so far
             if (begun := [job for job in jobs if job.comparison.runs]) and not options.json:
                 _conclude(begun, reports, options)
             interrupt.add_note("paused, and nothing is left running; to resume, repeat the command without --fresh")
             raise
         return _conclude(jobs, reports, options)
+
+
+def _views(reports: list[Path]) -> "Views":
+    """Return what shows comparisons on stderr while they run, and keeps the report up to date."""
+
+    def provisional(comparisons: "Sequence[Comparison]") -> None:
+        if not screen().quiet:
+            heading = "provisional, after a first round of each; the report stands, and gets better with every round"
+            runtime.report.show_leaders(comparisons, stderr(), heading)
+
+    return runtime.compare.Views(
+        live=runtime.report.live_progress,
+        after_round=partial(_write, reports=reports),
+        after_first=provisional,
+    )
+
+
+def _write(comparisons: "Sequence[Comparison]", reports: list[Path]) -> None:
+    runtime.report.write_reports([comparison for comparison in comparisons if comparison.runs], reports)
 
 
 def _train(job: "Job") -> list[str]:
@@ -101,22 +129,6 @@ def _train(job: "Job") -> list[str]:
     config = typed[typed.index("--config") + 1] if "--config" in typed else None
     data = None if config and job.config.data else job.config.data or "YOUR.MODULE:LOADER"
     return [f"Train with {best.name}: {command('train', plan=path, config=config, data=data)}"]
-
-
-def _wish(options: CompareOptions, config: Config, path: Path) -> "Wish":
-    """Return the comparison that is wanted of a model."""
-    refuse_clock(options.clock, options)
-    return runtime.comparing.Wish(
-        config=config,
-        settings=settings_of(options, config),
-        path=path,
-        clock=options.clock,
-        baselines=options.baselines,
-        audit=options.audit,
-        fresh=options.fresh,
-        quick=options.quick,
-        budget_s=options.budget_s,
-    )
 
 
 def _quick(wanted: list[Config], options: CompareOptions) -> list[Config]:
@@ -151,7 +163,7 @@ def _reports(options: CompareOptions, paths: list[Path]) -> list[Path]:
 def _conclude(jobs: "list[Job]", reports: list[Path], options: CompareOptions) -> int:
     """Print the comparisons, write the report, and return the exit code: 1 where a run failed."""
     comparisons = [job.comparison for job in jobs]
-    runtime.comparing.write(jobs, reports)
+    _write(comparisons, reports)
     details, training = f"Details: {reports[0]}", [_train(job) for job in jobs]
     if options.json:
         emit_json(comparisons)

@@ -1,23 +1,122 @@
-"""Begin a comparison: nothing in it has run yet."""
+"""Take up a comparison where it is kept, or begin one, in which nothing has run yet: plan all partitions."""
 
 import shlex
 import sys
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from math import ceil
+from pathlib import Path
 
-from optimizer.plan import Plan, distinct
-from optimizer.planning import LOWERED, OPTIMIZED, SLICED
-from optimizer.what_if import Chain
+from optimizer.cli import planned_models, plans_of
+from optimizer.plan import Plan, distinct, scheduled
+from optimizer.planning import LOWERED, OPTIMIZED, SLICED, load_schemes, spaced_splits
+from optimizer.schedule import schedule_of
+from optimizer.what_if import Chain, chain_of
+from profiler.capture import captured_model
+from profiler.cli import note
 from profiler.commands import command
 from profiler.machine import this_machine
 from profiler.profile import Profile, profile_warnings
+from profiler.settings import Config
+from runtime.baselines import why_left_out
 from runtime.compare.comparison import Comparison
 from runtime.compare.contender import Contender, one_core, one_process
 from runtime.compare.request import Request
-from runtime.pipeline import core_count
+from runtime.compare.resume import find_comparison
+from runtime.pipeline import core_count, default_clock
 from runtime.results import Clock
+from runtime.worker import Settings
+
+STEADY_S = 3.0
+"""How long a run lasts in its steady state, where no number of minibatches is wanted."""
+LEAST_ROUNDS_OF_STAGES, MOST_MINIBATCHES = 3, 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One comparison that is carried out: what it is about, where to keep it, and what is known of it.
+
+    Attributes:
+        settings: How splits run.
+        in_the_way: Why what lies in ``path`` is another comparison; nothing where that is not so.
+    """
+
+    config: Config
+    settings: Settings
+    path: Path
+    comparison: Comparison
+    in_the_way: str
+
+
+def job_of(
+    config: Config,
+    settings: Settings,
+    path: Path,
+    request: Request,
+    *,
+    clock: Clock | None = None,
+    fresh: bool = False,
+    quick: bool = False,
+    budget_s: float | None = None,
+) -> Job:
+    """Take up the comparison that is kept, or begin one.
+
+    Args:
+        config: The model, its minibatch, the rounds, the partitions.
+        settings: How splits run.
+        path: Where the comparison is kept.
+        request: What ``request_of`` makes of all that.
+        clock: By which splits run; None: as their cores allow.
+        fresh: Whether to measure anew what is there already.
+        quick: Whether a profile of few rounds will do.
+        budget_s: How long to measure a profile, where none is kept that fits; None: for the usual time.
+    """
+    settings = replace(settings, clock=clock or default_clock(request.cores, request.channel))
+    held = find_comparison(
+        path, request, settings.clock, fresh=fresh, digest=lambda: captured_model(config).digest
+    )  # fmt: skip
+    comparison = held.comparison
+    if comparison is None:
+        begun = _begun(config, settings, request, quick=quick, budget_s=budget_s)
+        return Job(config, settings, path, begun, held.reason)
+    if comparison.complete:
+        note(f"{path} is that very comparison, of {comparison.began_at}; --fresh measures anew")
+    else:
+        note(f"going on with {path}: {comparison.rounds} of {comparison.request.repeats} rounds are done")
+    return Job(config, settings, path, comparison, "")
+
+
+def _begun(config: Config, settings: Settings, request: Request, *, quick: bool, budget_s: float | None) -> Comparison:
+    """Plan all partitions that are asked for; arguments as of ``job_of``."""
+    schemes = load_schemes()
+    left_out, forms = list[str](), list[str]()
+
+    def report(sentence: str) -> None:
+        left_out.append(sentence)
+        note(sentence)
+
+    models = planned_models(config, settings.pace, request.asked, forms.append, budget_s=budget_s, quick=quick)
+    for sentence in forms:
+        note(sentence)
+    plans = plans_of(models, list(request.asked), schemes, report)
+    plans |= spaced_splits(models.whole, request.distinct_splits, {plan.split for plan in plans.values()})
+    plans = {name: _scheduled(plan, request, settings.clock) for name, plan in plans.items()}
+    if without := why_left_out(request.cores) if request.baselines else "":
+        report(without)
+    minibatches = plans[reference_of(plans)].predicted.minibatches
+    wholes = [planner.profile for planner in (models.whole, models.lowered_whole) if planner]
+    return new_comparison(
+        request,
+        settings.clock,
+        plans,
+        models.whole.profile,
+        whole=min(wholes, key=lambda own: own.whole_step_s),
+        baselines=request.baselines and not without,
+        left_out=left_out,
+        forms=" ".join(forms),
+        chain=chain_of(models.whole, schemes, minibatches) if request.num_stages > 1 else None,
+    )
 
 
 def new_comparison(
@@ -45,12 +144,11 @@ def new_comparison(
         forms: What was chosen of precision and slices, in sentences.
         chain: What its layers cost along their captured order.
     """
-    names = list(plans)
-    first = distinct(list(plans.values()))
-    partitions = tuple(
+    names, first = list(plans), distinct(list(plans.values()))
+    partitions = [
         Contender(name=name, split=plan, same_as=None if names[at] == name else names[at])
         for (name, plan), at in zip(plans.items(), first, strict=True)
-    )
+    ]
     threads = [one_process(len(request.cores), tuned=tuned) for tuned in (False, True)] if baselines else []
     return Comparison(
         request=request,
@@ -73,15 +171,17 @@ def new_comparison(
     )
 
 
+def _scheduled(plan: Plan, request: Request, clock: Clock) -> Plan:
+    """Return a plan under the schedule of its runs, which last for as long as was asked for."""
+    every = request.update_every
+    minibatches = request.minibatches or run_length(plan, every, clock, core_count(request.cores))
+    return scheduled(plan, schedule_of(plan.pace, request.num_stages, minibatches))
+
+
 def reference_of(names: Iterable[str]) -> str:
     """Return the partition that ratios are about."""
     every = list(names)
     return next((name for name in (LOWERED, SLICED, OPTIMIZED) if name in every), every[0])
-
-
-STEADY_S = 3.0
-"""How long a run lasts in its steady state, where no number of minibatches is wanted."""
-LEAST_ROUNDS_OF_STAGES, MOST_MINIBATCHES = 3, 1000
 
 
 def run_length(plan: Plan, update_every: int, clock: Clock, cores: int) -> int:

@@ -5,9 +5,17 @@ from typing import Annotated, Literal
 
 from msgspec import Meta
 
+from optimizer.cli import wanted_names
+from optimizer.planning import load_schemes
 from optimizer.schedule import ScheduleName
-from profiler.settings import UpdateRule
+from profiler.errors import ConfigError
+from profiler.machine import usable_cores
+from profiler.settings import Config, UpdateRule
+from runtime.pipeline import cores_for
 from runtime.results import ChannelName
+from runtime.worker import Settings
+
+AUDITED_SPLITS = 10
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,3 +50,40 @@ class Request:
     repeats: Annotated[int, Meta(ge=1)]
     full: bool
     baselines: bool
+
+
+def request_of(config: Config, settings: Settings, *, baselines: bool, audit: bool = False) -> Request:
+    """Return what is asked for.
+
+    Args:
+        config: The model, its minibatch, the rounds, the partitions.
+        settings: How splits run.
+        baselines: Whether one process with several threads runs, too.
+        audit: Whether evenly spaced splits run, too, to test predictions on.
+    """
+    if baselines and settings.data:
+        raise ConfigError("--baselines train on synthetic data; leave --data out")
+    if baselines and (config.rule.clip or config.rule.clip_norm or config.loss):
+        raise ConfigError("--baselines train for cross-entropy and clip no gradients; leave loss, clip and clip_norm "
+                          "out of the configuration")  # fmt: skip
+    return Request(
+        model=config.name,
+        batch_size=config.batch_size,
+        input_shape=config.input_shape,
+        minibatches=config.batches or 0,
+        num_stages=config.stages,
+        cores=cores_for(config.stages, usable_cores(config.cores)),
+        schedule=settings.pace.name,
+        update_every=settings.pace.update_every,
+        channel=settings.channel,
+        rule=settings.rule,
+        data=settings.data,
+        loss=config.loss,
+        slice=config.slice,
+        precision=config.precision,
+        asked=tuple(wanted_names(list(config.partitions), config, load_schemes())),
+        distinct_splits=AUDITED_SPLITS if audit else 0,
+        repeats=config.repeats,
+        full=config.full,
+        baselines=baselines,
+    )

@@ -3,30 +3,15 @@
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 
 from profiler.cli import live_console
 from profiler.report import ResultTable
-from runtime.compare import Comparison, Step
-from runtime.compare.remaining_time import duration, left
+from runtime.compare import Awaited, Comparison, Step, duration, left
 from runtime.report.comparison_table import rank_of
 from runtime.report.findings import title
 
 SHOWN = 5
 """So many of the last runs are shown."""
-
-
-@dataclass(frozen=True, slots=True)
-class Awaited:
-    """How long other comparisons take, beside what one of them has before it.
-
-    Attributes:
-        first_s: Until there is a first answer about all; None where there is one, or only one comparison.
-        last_s: Until all is done.
-    """
-
-    first_s: float | None = None
-    last_s: float = 0.0
 
 
 @contextmanager
@@ -46,7 +31,7 @@ def live_progress(awaited: Awaited) -> Iterator[Callable[[Comparison, Step | Non
         yield lambda comparison, step: live.update(rows(comparison, step, time.time(), awaited), refresh=True)
 
 
-def rows(comparison: Comparison, step: Step | None, now_s: float, awaited: Awaited = Awaited()) -> ResultTable:
+def rows(comparison: Comparison, step: Step | None, now_s: float, awaited: Awaited) -> ResultTable:
     """Return a table of the contenders: what was predicted of each, its runs so far, its rank, and what runs now.
 
     Args:

@@ -746,11 +746,11 @@ def test_a_second_comparison_in_a_folder_is_refused_while_the_first_is_carried_o
     refused: list[tuple[int, str]] = []
     arguments = ["compare", *SMALL, "--stages", "2", "--out"]
 
-    def meanwhile(*_given: object) -> NoReturn:
+    def meanwhile(*_given: object, **_named: object) -> NoReturn:
         refused.append(refusal(RUN, [*arguments, "found"], capsys))
         raise ConfigError("the first ends here")
 
-    monkeypatch.setattr("runtime.comparing.job_of", meanwhile)
+    monkeypatch.setattr("runtime.compare.job_of", meanwhile)
     assert RUN([*arguments, "found"]) == 2
     assert not list(in_folder.iterdir()), "nothing is left of a folder in which nothing was written"
     remedy = "wait until it is done, or give another folder with --out"

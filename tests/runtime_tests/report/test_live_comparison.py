@@ -7,8 +7,8 @@ import pytest
 from comparisons import asked, comparison, with_runs
 from rich.console import Console
 
-from runtime.compare import Step, duration, left, steps
-from runtime.report import Awaited, live_progress, show_leaders
+from runtime.compare import Awaited, Step, duration, left, steps
+from runtime.report import live_progress, show_leaders
 from runtime.report.live_comparison import rows
 
 
@@ -23,7 +23,7 @@ def shown(table: object) -> str:
 def test_the_table_shows_runs_as_they_end_and_what_is_running() -> None:
     found = comparison({"optimized": (20.0, 40.0), "end-load": (None, 15.0)}, baselines=[(5.0, 6.0)])
     found = asked(found, repeats=4)
-    text = shown(rows(found, Step(3, "end-load"), 0.0))
+    text = shown(rows(found, Step(3, "end-load"), 0.0, Awaited()))
     assert "round 3 of 4" in text
     ours, theirs, baseline = (
         next(line for line in text.splitlines() if line.strip().startswith(name))
@@ -39,7 +39,7 @@ def test_it_says_when_the_first_answer_comes_and_when_the_last() -> None:
     found = comparison(cores=(0, 0), repeats=5)
     text = shown(rows(found, None, -time.localtime(0).tm_gmtoff, Awaited(first_s=60.0, last_s=120.0)))
     assert "first answer 00:01, about 2 min left, until 00:02" in " ".join(text.split())
-    assert "first answer" not in shown(rows(found, None, 0.0))
+    assert "first answer" not in shown(rows(found, None, 0.0, Awaited()))
 
 
 def test_the_time_left_is_that_of_the_runs_so_far() -> None:

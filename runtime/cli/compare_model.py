@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from optimizer.planning import load_schemes
 from optimizer.schedule import ASYNCHRONOUS, pace_of
 from profiler.capture import SEED, LossFunction, Model, Sample, as_file, live_model
 from profiler.cli import Screen, on_screen, settled_precision
@@ -13,10 +12,8 @@ from profiler.profile import PrecisionName
 from profiler.python_arguments import Cores, Count, python_face
 from profiler.python_words import python_words
 from profiler.settings import DEFAULT_RULE, Update
-from runtime.compare import Comparison
-from runtime.comparing.job import job_of
-from runtime.comparing.wish import Wish, request_of
-from runtime.comparing.work import carry_out
+from runtime.compare import Comparison, Views, carry_out, job_of, request_of
+from runtime.report import live_progress
 from runtime.worker import Settings
 
 
@@ -63,7 +60,7 @@ def compare(
         RunError: A stage did not start.
     """
     refuse_reimport()
-    live, schemes = live_model(model, sample, loss), load_schemes()
+    live = live_model(model, sample, loss)
     with as_file(live, update) as named, on_screen(Screen(quiet=quiet)):
         folder = Path(named.model).parent
         config = replace(
@@ -74,9 +71,9 @@ def compare(
         settings = Settings(
             rule=config.rule, seed=SEED, pace=pace_of(ASYNCHRONOUS, stages), vocabulary=config.vocabulary, on_nan="warn"
         )
-        wish = Wish(config=config, settings=settings, path=folder / "comparison.json", baselines=baselines)
-        jobs = [job_of(wish, request_of(wish, schemes), schemes)]
-        carry_out(jobs, [], None, fresh=True)
+        request = request_of(config, settings, baselines=baselines)
+        jobs = [job_of(config, settings, folder / "comparison.json", request)]
+        carry_out(jobs, Views(live=live_progress), fresh=True)
     comparison = jobs[0].comparison
     return replace(
         comparison,

@@ -1,11 +1,11 @@
-"""Carry comparisons out: the first round of each, then one after the other; keep runs and the report up to date."""
+"""Carry comparisons out: the first round of each, then one after the other; keep every run, and let it be seen."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from functools import partial
-from pathlib import Path
 
-from profiler.cli import note, screen, stderr
+from profiler.cli import note
 from profiler.errors import ConfigError
 from profiler.files import to_json, write_whole
 from profiler.machine import claimed
@@ -13,20 +13,58 @@ from profiler.measure import Yardstick
 from profiler.profile import BF16, BF16_FORM, PLAIN_FORM
 from profiler.report import counted
 from runtime.baselines import run_baseline
-from runtime.compare import ONE_CORE, Comparison, command_line, compare, duration, left, set_aside, steps
-from runtime.comparing.job import Job
+from runtime.compare.begin import Job, command_line
+from runtime.compare.comparison import Comparison
+from runtime.compare.contender import ONE_CORE
+from runtime.compare.resume import set_aside
+from runtime.compare.rounds import Step, compare, duration, left, steps
 from runtime.pipeline import cores_of, executions_of, pool_of
-from runtime.report import Awaited, live_progress, show_leaders, write_reports
 from runtime.supervisor import WorkerPool
 
 HELPER_START_S, GENEROSITY = 120.0, 200.0
 """How long the timing of one core may take: to start, and times the step of the profile."""
 
 
-def carry_out(jobs: list[Job], reports: list[Path], stall_timeout_s: float | None, *, fresh: bool) -> None:
+@dataclass(frozen=True, slots=True)
+class Awaited:
+    """How long other comparisons take, beside what one of them has before it.
+
+    Attributes:
+        first_s: Until there is a first answer about all; None where there is one, or only one comparison.
+        last_s: Until all is done.
+    """
+
+    first_s: float | None = None
+    last_s: float = 0.0
+
+
+Watch = Callable[[Comparison, Step | None], None]
+"""Called before each run with what is known and what comes, and at the end."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Views:
+    """What lets comparisons be seen while they are carried out.
+
+    Attributes:
+        live: Shows one of them.
+        after_round: Called with all of them whenever one has a round more.
+        after_first: Called with all of them when each has its first, and there is more to come.
+    """
+
+    live: Callable[[Awaited], AbstractContextManager[Watch]]
+    after_round: Callable[[Sequence[Comparison]], None] = lambda _comparisons: None
+    after_first: Callable[[Sequence[Comparison]], None] = lambda _comparisons: None
+
+
+def carry_out(jobs: list[Job], views: Views, stall_timeout_s: float | None = None, *, fresh: bool = False) -> None:
     """Do what is missing, and put it into ``jobs``: the first round of each comparison, and then one after the other.
 
-    The report is written anew with every round.
+    Args:
+        jobs: What is to be carried out.
+        views: What lets it be seen.
+        stall_timeout_s: How long a stage may be at one action; None: by its prediction.
+        fresh: Whether it was asked for anew, for the words that say how to resume.
     """
     missing = sum(sum(1 for _ in steps(job.comparison)) for job in jobs)
     if not missing:
@@ -46,41 +84,18 @@ def carry_out(jobs: list[Job], reports: list[Path], stall_timeout_s: float | Non
 
     def keep(at: int, latest: Comparison) -> None:
         before, jobs[at] = jobs[at], replace(jobs[at], comparison=latest, in_the_way="")
-        if reports and latest.rounds > before.comparison.rounds:
-            write(jobs, reports)
+        if latest.rounds > before.comparison.rounds:
+            views.after_round([job.comparison for job in jobs])
 
     since = [len(job.comparison.runs) for job in jobs]
     with claimed(cores), pool_of(cores, stall_timeout_s) as pool:
         for rounds in (1, None) if first else (None,):
             for at, job in enumerate(jobs):
-                part = _Part(rounds, since[at], _awaited(jobs, at, rounds))
-                _carry_out(job, pool, partial(keep, at), part)
-            if rounds and not screen().quiet and not all(job.comparison.complete for job in jobs):
-                show_leaders(
-                    [job.comparison for job in jobs],
-                    stderr(),
-                    "provisional, after a first round of each; the report stands, and gets better with every round",
-                )
-
-
-def write(jobs: list[Job], reports: list[Path]) -> None:
-    """Write the report on what is known so far."""
-    write_reports([job.comparison for job in jobs if job.comparison.runs], reports)
-
-
-@dataclass(frozen=True, slots=True)
-class _Part:
-    """What is to be done of one comparison.
-
-    Attributes:
-        rounds: Up to which round; None: all.
-        since: How many of its runs there were when the command began.
-        awaited: How long the other comparisons take.
-    """
-
-    rounds: int | None
-    since: int
-    awaited: Awaited
+                if any(steps(job.comparison, rounds)):
+                    with views.live(_awaited(jobs, at, rounds)) as watch:
+                        _carry_out(job, pool, partial(keep, at), watch, rounds=rounds, since=since[at])
+            if rounds and not all(job.comparison.complete for job in jobs):
+                views.after_first([job.comparison for job in jobs])
 
 
 def _awaited(jobs: list[Job], at: int, rounds: int | None) -> Awaited:
@@ -100,12 +115,17 @@ def _composition(jobs: list[Job]) -> str:
     return f"{counted(len(comparison.running), 'contender')} × {rounds}"
 
 
-def _carry_out(job: Job, pool: WorkerPool, keep: Callable[[Comparison], None], part: _Part) -> None:
-    """Do a part of one comparison, and ``keep`` what is known after each run."""
-    comparison, config = job.comparison, job.config
-    if not any(steps(comparison, part.rounds)):
-        return
-    comparison = replace(comparison, command=command_line())
+def _carry_out(
+    job: Job,
+    pool: WorkerPool,
+    keep: Callable[[Comparison], None],
+    watch: Watch,
+    *,
+    rounds: int | None,
+    since: int,
+) -> None:
+    """Do a part of one comparison, and ``keep`` what is known after each run; the rest as of ``compare``."""
+    comparison, config = replace(job.comparison, command=command_line()), job.config
     plans = [own.plan for own in comparison.partitions]
     precision = comparison.whole_precision
     as_long = replace(config, batches=comparison.ours.plan.predicted.minibatches)
@@ -136,10 +156,9 @@ def _carry_out(job: Job, pool: WorkerPool, keep: Callable[[Comparison], None], p
     with (
         executions_of(config, plans, pool, job.settings) as executions,
         Yardstick(config, comparison.request.cores[0], BF16_FORM if precision == BF16 else PLAIN_FORM) as yardstick,
-        live_progress(part.awaited) as watch,
     ):
         if any(execution.captured.digest != comparison.model_digest for execution in executions.values()):
             raise ConfigError(f"{config.name} has changed since {job.path} was begun; measure it anew with --fresh")
         others: dict[str, Callable[[], tuple[float, float]]] = {ONE_CORE: one_core}
         others |= {own.name: partial(threads, tuned=own.tuned) for own in comparison.baselines}
-        compare(comparison, executions, others, save, watch, rounds=part.rounds, since=part.since)
+        compare(comparison, executions, others, save, watch, rounds=rounds, since=since)
