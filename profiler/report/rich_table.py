@@ -1,6 +1,10 @@
-"""A terminal table in the one style that all commands have; where the terminal is narrow, columns are left out."""
+"""A table in the one style that all commands have, in a terminal, on a page of HTML and in Markdown.
 
-from collections.abc import Mapping, Sequence
+Where a terminal is narrow, columns are left out.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from html import escape
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -62,6 +66,28 @@ class ResultTable:
     def add_section(self) -> None:
         """Draw a line below the last row."""
         self._sections.add(len(self._rows) - 1)
+
+    def html(self) -> str:
+        """Return the table as HTML, all columns shown; rows in bold are of class ``ours``."""
+
+        def line(tag: str, cells: Sequence[str], style: str = "") -> str:
+            kinds = [' class="text"' if name in self.words else "" for name in self.columns]
+            row = "".join(f"<{tag}{kind}>{escape(cell)}</{tag}>" for kind, cell in zip(kinds, cells, strict=True))
+            opening = '<tr class="ours">' if style == "bold" else "<tr>"
+            return f"{opening}{row}</tr>"
+
+        body = "\n".join(line("td", cells, style) for cells, style in self._texts())
+        return f"<table>\n<thead>{line('th', self.columns)}</thead>\n<tbody>\n{body}\n</tbody>\n</table>"
+
+    def markdown(self) -> str:
+        """Return the table as Markdown, all columns shown."""
+        lines = [self.columns, ["---"] * len(self.columns), *(cells for cells, _ in self._texts())]
+        return "\n".join(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |" for cells in lines)
+
+    def _texts(self) -> Iterator[tuple[list[str], str]]:
+        """Yield the texts of each row, and its style."""
+        for cells, style in self._rows:
+            yield [cell if isinstance(cell, str) else cell.plain for cell in cells], style
 
     def __rich_console__(self, console: "Console", options: "ConsoleOptions") -> "RenderResult":
         least = {name: self._least_width(place) for place, name in enumerate(self.columns)}

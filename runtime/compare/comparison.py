@@ -64,7 +64,7 @@ class Comparison(Shown):
     whole_precision: Literal["fp32", "bf16"] = FP32
     contenders: Annotated[tuple[Contender, ...], Meta(min_length=2)]
     format_version: Literal[15] = FORMAT_VERSION
-    table: ClassVar[str] = "runtime.report.comparison_table:show_comparison"
+    table: ClassVar[str] = "runtime.report.screen:show_comparison"
 
     def as_file(self) -> dict[str, Any]:
         """Return what is kept: itself, and beside it what follows."""

@@ -7,8 +7,8 @@ from contextlib import contextmanager
 from profiler.cli import live_console
 from profiler.report import ResultTable
 from runtime.compare import Awaited, Comparison, Step, duration, left
-from runtime.report.comparison_table import rank_of
 from runtime.report.findings import title
+from runtime.report.tables import rank_of
 
 SHOWN = 5
 """So many of the last runs are shown."""

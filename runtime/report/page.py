@@ -8,12 +8,10 @@ from typing import TYPE_CHECKING, Any
 from optimizer.what_if import script, shown_first, style, what_if_part
 from profiler.files import write_whole
 from profiler.profile import PLAIN_FORM
-from profiler.report import counted, mib, ms
-from runtime.compare import ONE_CORE, Comparison
-from runtime.report import comparison_table as table
+from profiler.report import counted, mib
+from runtime.compare import Comparison
 from runtime.report.findings import (
     answer,
-    called,
     clock,
     fairness,
     held,
@@ -24,11 +22,11 @@ from runtime.report.findings import (
     memory,
     race,
     rivals,
-    samples_per_s,
     title,
     worth,
 )
-from runtime.report.warnings import FIRM, doubts, firmness, left_to_say, mark
+from runtime.report.tables import RANKS, audit_table, leaders_table, splits_table, stages_table
+from runtime.report.warnings import firmness, left_to_say, mark
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -69,22 +67,8 @@ def _environment() -> "Environment":
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    made.filters |= {
-        "ms": ms,
-        "mib": mib,
-        "percent": lambda share: "–" if share is None else f"{share:+.1%}",
-        "two": lambda value: "–" if value is None else f"{value:.2f}",
-        "counted": counted,
-        "interval": table.interval_of,
-        "ratio": table.ratio_of,
-        "speed": table.speed_of,
-        "least": table.least_of,
-        "fairness": fairness,
-        "held": held,
-        "length_of_run": length_of_run,
-        "makespan": table.makespan_of,
-        "mark": mark,
-    }
+    made.filters |= {"mib": mib, "counted": counted, "fairness": fairness, "held": held}
+    made.filters |= {"length_of_run": length_of_run, "mark": mark}
     return made
 
 
@@ -93,22 +77,20 @@ def _facts(comparisons: Sequence[Comparison]) -> dict[str, Any]:
         "title": ", ".join(dict.fromkeys(comparison.request.model for comparison in comparisons)),
         "version": version("stageplan"),
         "several": len(comparisons) > 1,
-        "ranks": table.RANKS,
-        "kept": table.KEPT,
+        "ranks": RANKS,
+        "leaders": leaders_table(comparisons),
         "comparisons": [_about(comparison, f"comparison-{number}") for number, comparison in enumerate(comparisons, 1)],
-        "names": list(dict.fromkeys(part.name for own in comparisons for part in rivals(own))),
         "machines": list(dict.fromkeys(comparison.machine for comparison in comparisons)),
         "commands": list(dict.fromkeys(comparison.command for comparison in comparisons)),
     }
 
 
 def _about(comparison: Comparison, anchor: str) -> dict[str, Any]:
-    firm, fastest = firmness(comparison), comparison.came_through
     return {
         "data": comparison,
         "title": title(comparison),
         "anchor": anchor,
-        "firmness": firm,
+        "firmness": firmness(comparison),
         "lines": [
             line
             for line in (
@@ -126,24 +108,11 @@ def _about(comparison: Comparison, anchor: str) -> dict[str, Any]:
             if line
         ],
         "warnings": [f"{doubt.name}: {doubt.sentence}" for doubt in left_to_say(comparison)],
-        "doubts": [name.lower() for name in doubts(comparison)],
-        "fastest": called(comparison, fastest[0]) if fastest else "none came through",
-        "speed": f"{samples_per_s(fastest[0]):.1f}" if fastest else "",
-        "predicted": f"{fastest[0].predicted_throughput_samples_per_s:.1f}" if fastest else "",
-        "beside_ours": _beside_ours(comparison),
-        "firm": firm == FIRM,
-        "partitions": [
-            {"part": part, "name": called(comparison, part), "rank": table.rank_of(part, comparison)}
-            for part in comparison.standing
-        ],
+        "splits": splits_table(comparison),
+        "audit": audit_table(comparison),
+        "stages": stages_table(comparison),
         "failed": [run for run in comparison.runs if run.failure is not None],
     }
-
-
-def _beside_ours(comparison: Comparison) -> dict[str, float]:
-    """Return how fast each partition, and one core, ran beside the reference, which is 1."""
-    ratios = {name: comparison.ratio(name) for name in (*(part.name for part in comparison.partitions), ONE_CORE)}
-    return {name: 1 / ratio.median for name, ratio in ratios.items() if ratio}
 
 
 def _pictures(comparisons: Sequence[Comparison]) -> dict[str, Any]:
