@@ -1,6 +1,5 @@
 """``python -m runtime run``: run one plan."""
 
-from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -66,10 +65,11 @@ def run(options: RunOptions) -> int:
         with (
             claimed(cores),
             runtime.pipeline.pool_of(cores, options.stall_timeout_s, session) as pool,
-            nullcontext() if session.distributed else runtime.timeline.live_view(cores) as watch,
-            runtime.pipeline.executions_of(config, [plan], pool, settings, watch, session=session) as executions,
+            runtime.pipeline.progress_bar(plan.model, minibatches) as bar,
+            runtime.pipeline.executions_of(config, [plan], pool, settings, bar, session=session) as executions,
             executions[plan.form].loaded(plan, minibatches) as loaded,
         ):
+            bar.each = lambda: (plan.batch_size, 2 + settings.pace.rule.splits + 1 / settings.pace.update_every)
             result = loaded.run_loaded().result
         if session.leads:
             _keep(result, options)

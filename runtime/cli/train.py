@@ -2,9 +2,9 @@
 
 import sys
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext, redirect_stdout
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -32,7 +32,8 @@ if TYPE_CHECKING:
 
     from optimizer.plan import Plan
     from runtime.hosts import Session
-    from runtime.training import EpochRecord, Loaders, LogFile, Part, Paused, Pipeline
+    from runtime.pipeline import ProgressBar
+    from runtime.training import Course, Loaders, Paused, Pipeline
 
 WRITTEN: dict[str, OutputKind] = {
     "--save": "weights",
@@ -42,8 +43,6 @@ WRITTEN: dict[str, OutputKind] = {
 }
 """What is written to the file that an option names."""
 FAILED = 1
-FIRST_EPOCH = 1
-"""People count epochs from 1; files count them from 0, as programs do."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -134,13 +133,13 @@ def _refuse_odd(options: TrainOptions) -> None:
 
 
 def _trained(options: TrainOptions, config: Config, plan: "Plan", session: "Session") -> int:
-    course = _Course(
-        options, runtime.training.LogFile(options.log if session.leads else None, resumed=options.resume is not None)
-    )
-    elsewhere = False
+    """Train, show what it came to, and write what is asked for; return the exit code."""
+    resumed = options.resume is not None
+    course = runtime.training.Course(options.epochs, options.log if session.leads else None, resumed=resumed)
+    elsewhere, unwritten = False, None
     try:
         with redirect_stdout(sys.stderr), _warnings_as_notes():  # what user code prints is no result
-            state = _course(options, config, plan, session, course)
+            state, unwritten = _carry_out(options, config, plan, session, course)
             if session.leads and options.save:
                 write = partial(runtime.training.write_tensors, content=state, option="--save")
                 place = runtime.training.written_anywhere(options.save, write)
@@ -151,14 +150,64 @@ def _trained(options: TrainOptions, config: Config, plan: "Plan", session: "Sess
         raise
     if session.leads:
         _show(options, plan.model, course)
-    if course.unwritten:
-        raise course.unwritten
+    if unwritten:
+        raise unwritten
     return FAILED if elsewhere else 0
+
+
+def _carry_out(
+    options: TrainOptions, config: Config, plan: "Plan", session: "Session", course: "Course"
+) -> "tuple[dict[str, Tensor] | None, FileError | None]":
+    """Train; return the weights if they are to be saved, and why the last checkpoint was not written, if so."""
+    loaders = runtime.training.Loaders.named(config.data)
+    if session.distributed:
+        runtime.hosts.agree(session, _facts(options, loaders))
+    length = min([each for each in (loaders.length, options.batches) if each is not None], default=None)
+    total = None if length is None else length * options.epochs
+    with (
+        runtime.pipeline.progress_bar("training", total) as bar,
+        _pipeline(options, config, plan, session, bar) as pipeline,
+    ):
+        if options.resume:
+            pipeline.resume(options.resume)
+            _say_where(options, pipeline)
+        course.begin(pipeline, bar)
+        if session.leads:
+            _refuse_no_room(options, pipeline)
+        note(f"{plan.model}: {pipeline.update_words}")
+        unwritten = None
+        try:
+            with _stopping_together(session):
+                runtime.training.train_epochs(
+                    pipeline, loaders, options.epochs, limit=options.batches, checkpoint=options.checkpoint,
+                    every=options.every, report=course,
+                )  # fmt: skip
+        except FileError as error:  # after which there is still --save
+            unwritten = error
+        return pipeline.state_dict() if options.save else None, unwritten
+
+
+def _pipeline(
+    options: TrainOptions, config: Config, plan: "Plan", session: "Session", bar: "ProgressBar"
+) -> "Pipeline":
+    """Return the pipeline that is asked for."""
+    settings = settings_of(options, config, plan.pace)
+    model = profiler.capture.build(config.model, config.classes, profiler.capture.SEED)
+    first = profiler.capture.several_inputs(config, model)
+    modelled = config.loss == profiler.capture.MODEL_LOSS
+    return runtime.training.Pipeline(
+        model, plan, update=config.rule, learning_rate=runtime.training.configured_rates(config),
+        sample=first.given if first else None,
+        loss="model" if modelled else profiler.capture.find(config.loss) if config.loss else None,
+        schedule=settings.pace.name, update_every=options.update_every, channel=settings.channel,
+        cores=tuple(dict.fromkeys(runtime.pipeline.cores_of(config, len(plan.stages)))), seed=profiler.capture.SEED,
+        on_nan=options.on_nan, stall_timeout_s=options.stall_timeout_s, watch=bar, session=session,
+    )  # fmt: skip
 
 
 def _pause_words(pause: "Paused", checkpoint: Path | None) -> str:
     """Say how far training came, and how it goes on."""
-    where = f"interrupted in epoch {pause.epoch + FIRST_EPOCH}"
+    where = f"interrupted in epoch {pause.epoch + runtime.training.FIRST_EPOCH}"
     if pause.whole:
         where += f" after {counted(pause.position, 'minibatch')}"
     if checkpoint is None:
@@ -167,16 +216,15 @@ def _pause_words(pause: "Paused", checkpoint: Path | None) -> str:
     return f"{where}; {kept}: to go on, repeat the command with --resume {checkpoint}"
 
 
-def _show(options: TrainOptions, model: str, course: "_Course") -> None:
+def _show(options: TrainOptions, model: str, course: "Course") -> None:
     """Draw and print what training came to."""
     if options.plot:
-        curve = runtime.training.learning_curve(model, course.losses, course.first, course.epochs, course.ends)
-        write_whole(options.plot, curve, "--plot")
+        write_whole(options.plot, course.learning_curve(model), "--plot")
         note(f"the learning curve is in {options.plot}")
     if options.json:
-        emit_json(course.epochs)
+        emit_json(course.records)
     elif not screen().quiet:
-        runtime.training.show_epochs(model, course.epochs, stdout())
+        runtime.training.show_epochs(model, course.records, stdout())
 
 
 @contextmanager
@@ -194,82 +242,6 @@ def _warnings_as_notes() -> Iterator[None]:
         warnings.simplefilter("always", TrainingWarning)
         warnings.showwarning = show
         yield
-
-
-@dataclass(slots=True)
-class _Course:
-    """What training has come to so far.
-
-    Attributes:
-        first: How many minibatches had been trained on before.
-        ends: After how many each of ``epochs`` ended.
-        unwritten: Why the last checkpoint could not be written; None where it was.
-    """
-
-    options: TrainOptions
-    log: "LogFile"
-    first: int = 0
-    losses: "list[float | None]" = field(default_factory=list)
-    epochs: "list[EpochRecord]" = field(default_factory=list)
-    ends: list[int] = field(default_factory=list)
-    unwritten: FileError | None = None
-
-
-def _course(
-    options: TrainOptions, config: Config, plan: "Plan", session: "Session", course: _Course
-) -> "dict[str, Tensor] | None":
-    """Train, and return the weights if they are to be saved."""
-    settings = settings_of(options, config, plan.pace)
-    loaders = loaders_of(config.data)
-    if session.distributed:
-        runtime.hosts.agree(session, _facts(options, loaders))
-    limit = options.batches
-    length = min([each for each in (loaders.length, limit) if each is not None], default=None)
-    total = None if length is None else length * options.epochs
-    model = profiler.capture.build(config.model, config.classes, profiler.capture.SEED)
-    first = profiler.capture.several_inputs(config, model)
-    modelled = config.loss == profiler.capture.MODEL_LOSS
-    with (
-        runtime.training.training_progress(total) as progress,
-        runtime.training.Pipeline(
-            model, plan, update=config.rule, learning_rate=learning_rate(config),
-            sample=first.given if first else None,
-            loss="model" if modelled else profiler.capture.find(config.loss) if config.loss else None,
-            schedule=settings.pace.name,
-            update_every=options.update_every, channel=settings.channel,
-            cores=tuple(dict.fromkeys(runtime.pipeline.cores_of(config, len(plan.stages)))), seed=profiler.capture.SEED,
-            on_nan=options.on_nan, stall_timeout_s=options.stall_timeout_s, watch=progress, session=session,
-        ) as pipeline,
-    ):  # fmt: skip
-        progress.pipeline = pipeline
-        if options.resume:
-            pipeline.resume(options.resume)
-            _say_where(options, pipeline)
-        course.first = pipeline.minibatches
-        progress.at(course.first, _epoch_words(pipeline.epoch, options.epochs))
-
-        def report(record: "Part | EpochRecord") -> None:
-            course.log.write(record)
-            if isinstance(record, runtime.training.Part):
-                course.losses.extend(record.losses)
-            else:
-                course.epochs.append(record)
-                course.ends.append(pipeline.minibatches)
-                note(_line(record, options.epochs))
-            progress.at(pipeline.minibatches, _epoch_words(pipeline.epoch, options.epochs))
-
-        if session.leads:
-            _refuse_no_room(options, pipeline)
-        note(f"{plan.model}: {pipeline.update_words}")
-        try:
-            with _stopping_together(session):
-                runtime.training.train_epochs(
-                    pipeline, loaders, options.epochs, limit=limit, checkpoint=options.checkpoint, every=options.every,
-                    report=report,
-                )  # fmt: skip
-        except FileError as error:  # after which there is still --save
-            course.unwritten = error
-        return pipeline.state_dict() if options.save else None
 
 
 @contextmanager
@@ -304,44 +276,6 @@ def _facts(options: TrainOptions, loaders: "Loaders") -> dict[str, str]:
         "set of files": " ".join(flag for flag, path in given if path),
         "validation": str(loaders.validation is not None),
     }
-
-
-def loaders_of(name: str) -> "Loaders":
-    """Return what the factory ``package.module:factory`` makes: a loader, or two, to train on and to validate on."""
-    made: Any = profiler.capture.made(name, profiler.capture.SEED)
-    pair = made if isinstance(made, tuple) else (made, None)
-    if len(pair) != 2 or not isinstance(pair[0], Iterable):
-        raise ConfigError(
-            f"the data factory '{name}' returned a {type(made).__name__}; it has to return a loader of pairs (inputs, "
-            "targets), or two: one to train on, and one to validate on"
-        )
-    return runtime.training.Loaders(training=pair[0], validation=pair[1])
-
-
-def learning_rate(config: Config) -> "Any":
-    """Return the learning rates that a configuration asks for; None where there is but one."""
-    if config.decay == "cosine":
-        return runtime.training.Cosine(lr=config.lr, warmup=config.warmup, updates=config.decay_updates)
-    if config.decay == "steps":
-        return runtime.training.Steps(
-            lr=config.lr, warmup=config.warmup, every=config.decay_updates, factor=config.decay_factor
-        )
-    return runtime.training.Constant(lr=config.lr, warmup=config.warmup) if config.warmup else None
-
-
-def _epoch_words(epoch: int, epochs: int) -> str:
-    return f"epoch {min(epoch + FIRST_EPOCH, epochs)}/{epochs}"
-
-
-def _line(record: "EpochRecord", epochs: int) -> str:
-    from runtime.training import validation_words
-
-    loss = "no finite number" if record.loss is None else f"{record.loss:.4f}"
-    validation = "" if record.validation is None else f", validation {record.metric} {validation_words(record)}"
-    where = f"epoch {record.epoch + FIRST_EPOCH}/{epochs}"
-    if not record.minibatches:
-        return f"{where}: nothing was left of it{validation}"
-    return f"{where}: mean loss {loss}{validation}, {record.samples_per_s:.1f} samples/s"
 
 
 def _say_where(options: TrainOptions, pipeline: "Pipeline") -> None:

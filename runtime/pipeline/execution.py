@@ -30,11 +30,10 @@ from runtime.pipeline.feed import Feed
 from runtime.pipeline.load_messages import loads
 from runtime.pipeline.model_keys import without_tensors
 from runtime.pipeline.outcome import Outcome, outcome_of, training_result
-from runtime.pipeline.plan_fit import refuse_other_count, refuse_too_little_memory
 from runtime.pipeline.read_minibatches import Reader, Wanted, refuse_other_data
 from runtime.pipeline.reader_thread import PATIENCE_S, ReaderThread
 from runtime.pipeline.shared_state import SharedState, momenta_specs
-from runtime.pipeline.stage_segments import slices
+from runtime.pipeline.stage_segments import refuse_other_count, refuse_too_little_memory, slices
 from runtime.results import RunResult, TrainingResult
 from runtime.supervisor import Watch, WorkerPool
 from runtime.worker import POOL, Common, DataSpec, Export, Go, Report, Settings, Unload

@@ -1,4 +1,4 @@
-"""Cut a captured model into the segments of a plan's stages, or say why the plan does not fit the model.
+"""Cut a captured model into the segments of a plan's stages, or say why the plan fits neither model nor machine.
 
 What crosses a cut is worked out from the model, never read from the plan, so a plan that was edited by hand either
 runs as it says or is refused.
@@ -7,10 +7,13 @@ runs as it says or is refused.
 from collections.abc import Mapping, Sequence
 
 from optimizer.plan import Plan
-from profiler.commands import maker
+from optimizer.schedule import StageRequirements
+from profiler.commands import maker, smaller_minibatch, typed_form
 from profiler.execution import Captured, Segment, segment_of
 from profiler.profile import INPUT
-from runtime.errors import InputError
+from profiler.report import mib
+from runtime.errors import InputError, TooLargeError
+from runtime.results import ChannelName
 
 
 def slices(captured: Captured, plan: Plan) -> list[Segment]:
@@ -90,3 +93,50 @@ def _refuse_parting(group: Sequence[str], stage_of: Mapping[str, int]) -> None:
             f"the plan parts '{group[0]}' and '{group[-1]}', which share a weight or hand over what is no tensor; "
             f"plan again with {maker('plan')}"
         )
+
+
+def refuse_other_count(plan: Plan, processes: int) -> None:
+    """Refuse a plan for another number of processes."""
+    if len(plan.stages) != processes:
+        raise InputError(f"the plan has {len(plan.stages)} stages for {processes} processes; set --stages to match")
+
+
+def refuse_too_little_memory(
+    plan: Plan,
+    requirements: Sequence[StageRequirements],
+    channel: ChannelName,
+    free_bytes: int,
+    whose: str,
+    *,
+    stages: Sequence[int],
+) -> None:
+    """Refuse a plan whose stages on this host need more together than is free.
+
+    Args:
+        plan: Under the schedule that is to run.
+        requirements: Those of that schedule.
+        channel: In shared memory, neighbours count the same slots.
+        free_bytes: How much is free.
+        whose: And whose limit that is.
+        stages: Which stages are on this host.
+    """
+    needed = [plan.stages[stage].memory_bytes for stage in stages]
+    shared = _slot_bytes(plan, requirements) if channel == "shm" else 0
+    if sum(needed) - shared <= free_bytes:
+        return
+    listed = " + ".join(mib(size) for size in needed)
+    flushing = "--schedule 1f1b-flush" if typed_form() else 'schedule="1f1b-flush"'
+    flush = "" if plan.pace.rule.synchronous else f", or {flushing}, which keeps one weight version"
+    raise TooLargeError(
+        f"the {len(needed)} stages of {plan.model} need {mib(sum(needed) - shared)} MiB of memory ({listed}, what two "
+        f"share counted once) and {whose} has {mib(free_bytes)} MiB free; {smaller_minibatch()}{flush}"
+    )
+
+
+def _slot_bytes(plan: Plan, requirements: Sequence[StageRequirements]) -> int:
+    """Return the bytes of all slots, which both neighbours count as their own."""
+    return sum(
+        stage.sizes.activation_bytes * requirement.activation_slots
+        + stage.sizes.gradient_bytes * requirement.gradient_slots
+        for stage, requirement in zip(plan.stages, requirements, strict=True)
+    )

@@ -8,7 +8,6 @@ if TYPE_CHECKING:
     from runtime.timeline.bars import COLOURS, colour_key, draw_bars, kinds_in
     from runtime.timeline.bubbles import bubbles_of
     from runtime.timeline.chrome_trace import trace_of
-    from runtime.timeline.live_run import live_view
     from runtime.timeline.run_picture import picture_of
     from runtime.timeline.run_table import show_run
 else:

@@ -12,16 +12,11 @@ if TYPE_CHECKING:
         write_tensors,
         written_anywhere,
     )
-    from runtime.training.epoch_views import (
-        learning_curve,
-        show_epochs,
-        validation_words,
-    )
+    from runtime.training.course import FIRST_EPOCH, Course, show_epochs
     from runtime.training.epochs import EpochRecord, Loaders, Part, Paused, train_epochs
-    from runtime.training.learning_rates import Constant, Cosine, Steps
+    from runtime.training.learning_rates import Constant, Cosine, Steps, configured_rates
     from runtime.training.log_file import LogFile
     from runtime.training.metrics import accuracy
     from runtime.training.pipeline import DEFAULT, Pipeline
-    from runtime.training.progress_bar import training_progress
 else:
     __getattr__ = on_demand(__name__)

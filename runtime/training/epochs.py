@@ -1,13 +1,16 @@
 """Train over epochs: with validation, checkpoints, and a way to go on where a run ended."""
 
 import itertools
+import sys
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from profiler.errors import FileError
+from profiler.capture import SEED, made
+from profiler.errors import ConfigError, FileError
 from runtime.errors import DivergedError, Drained, InputError, NoMinibatchError, RunError, TrainingWarning
 from runtime.pipeline import Rest
 from runtime.results import TrainingResult
@@ -21,6 +24,19 @@ class Loaders:
 
     training: Minibatches
     validation: Minibatches | None = None
+
+    @classmethod
+    def named(cls, name: str) -> "Loaders":
+        """Return what the factory ``package.module:factory`` makes: a loader, or two, the second to validate on."""
+        with redirect_stdout(sys.stderr):  # what user code prints is no result
+            loaders: Any = made(name, SEED)
+        pair = loaders if isinstance(loaders, tuple) else (loaders, None)
+        if len(pair) != 2 or not isinstance(pair[0], Iterable):
+            raise ConfigError(
+                f"the data factory '{name}' returned a {type(loaders).__name__}; it has to return a loader of pairs "
+                "(inputs, targets), or two: one to train on, and one to validate on"
+            )
+        return cls(training=pair[0], validation=pair[1])
 
     @property
     def length(self) -> int | None:

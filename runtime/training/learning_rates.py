@@ -10,7 +10,7 @@ from msgspec import Meta
 from profiler.capture import refuse_unsendable
 from profiler.errors import ConfigError, one_line
 from profiler.python_arguments import AboveZero, Count, Hint, NotNegative, fitting, refuse_odd_fields, show_plainly
-from profiler.settings import LearningRate
+from profiler.settings import Config, LearningRate
 
 _REMEDY = "write learning_rate=0.1, stageplan.Cosine(lr=0.1, updates=1000), or a function of the count of updates"
 Rates = Annotated[LearningRate | NotNegative | None, Hint(_REMEDY)]
@@ -89,3 +89,12 @@ def learning_rate_of(rates: Callable[[int], float] | float | None) -> LearningRa
     refuse_unsendable(checked.rates, "the learning rate")
     checked(0)
     return checked
+
+
+def configured_rates(config: Config) -> Constant | None:
+    """Return the learning rates that a configuration asks for; None where there is but one."""
+    if config.decay == "cosine":
+        return Cosine(lr=config.lr, warmup=config.warmup, updates=config.decay_updates)
+    if config.decay == "steps":
+        return Steps(lr=config.lr, warmup=config.warmup, every=config.decay_updates, factor=config.decay_factor)
+    return Constant(lr=config.lr, warmup=config.warmup) if config.warmup else None

@@ -9,7 +9,7 @@ from optimizer.planning import Planner
 from optimizer.schedule import requirements_of
 from profiler.commands import MODULES, typed_as
 from runtime.errors import InputError
-from runtime.pipeline.plan_fit import refuse_too_little_memory
+from runtime.pipeline.stage_segments import refuse_too_little_memory
 
 MIB = 1 << 20
 NEEDS = requirements_of(plain(2, 8))
