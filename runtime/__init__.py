@@ -3,16 +3,14 @@
 # General layout. A folder imports only from those below it.
 #
 #   cli/         python -m runtime: run, compare, verify, links, report
-#   comparing/   make comparisons: a wish, taken up or begun, carried out
 #   report/      a comparison in words, tables, charts, as one HTML page
 #   compare/     run partitions in turn, keep every run, work out medians, ranks and the audit
 #   timeline/    one run as a trace, a picture, a table;  verify/  a run against its replay, bit for bit
 #   links/       time the network between ranks
 #   baselines/   one process with several threads, which one would run instead
-#   stage_run.py what a stage did;  results.py  what a run and a verification came to
 #   pipeline/    the parent's side of a run: slices, memory guard, execution, result
 #   supervisor/  start, watch and end stage processes;  hosts/  several hosts under torchrun as one run
 #   worker/      what runs inside a stage's process
 #   channels/    move tensors between stages: shared-memory rings, gloo
 #   results.py   the files of runs and verifications
-#   failure.py   who failed, and whose failure comes first;  errors.py  what users are told
+#   errors.py    what users are told: errors, who failed, and whose failure comes first

@@ -1,19 +1,194 @@
-"""The results of running: one run, and the verification of several partitions. Frozen dataclasses that are JSON files.
+"""The results of running: what a stage did, one run, training, and the verification of several partitions.
 
-Seconds, bytes and samples throughout; what is per stage is per minibatch.
+Frozen dataclasses that are JSON files; the figures of a minibatch are functions of what a stage did. Seconds, bytes and
+samples throughout; what is per stage is per minibatch.
 """
 
+from collections import Counter
 from dataclasses import dataclass
+from statistics import median
 from typing import Annotated, Any, Literal
 
 from msgspec import Meta
 
-from optimizer.plan import Plan, Stage
-from optimizer.schedule import Kind, ScheduleName
+from optimizer.plan import Plan, Share, Stage
+from optimizer.schedule import KIND_NAMES, Kind, ScheduleName
 from profiler.files import values_of
-from profiler.profile import Machine, Seconds
+from profiler.profile import Bytes, Machine, Seconds
 from profiler.settings import UpdateRule
-from runtime.stage_run import StageRun, StageTimes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ActionRecord:
+    """One executed action; times are on one monotonic clock, that of the first stage's host, or on the virtual clock.
+
+    Attributes:
+        version: The weight version that it used, or that it wrote (``U``).
+        wait_s: Time spent waiting for a neighbour before it started; never for a turn on the core.
+        start_s: When it had all it needed; ``computed_s`` when it began to send, ``end_s`` when it was done.
+        cpu_s: Processor time between start and end.
+        sent_bytes: What it sent to a neighbour.
+        page_faults: Minor page faults meanwhile.
+    """
+
+    kind: Kind
+    minibatch: int
+    version: int
+    wait_s: float
+    start_s: float
+    computed_s: float
+    end_s: float
+    cpu_s: float
+    sent_bytes: int
+    page_faults: int
+
+    @property
+    def copy_s(self) -> float:
+        """How long it copied what it sent."""
+        return self.end_s - self.computed_s
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StageTimes:
+    """What one stage did in the whole of a run: its times, and its peak memory.
+
+    Attributes:
+        minibatches: How many it had.
+        began_s: When its first action had all it needed, and ``ended_s``, when its last was done.
+        forward_s: Time in forwards, copies included; likewise ``backward_s``, ``weights_s`` and ``update_s``.
+        cpu_s: Processor time in all of these.
+        wait_s: Time spent waiting for neighbours and minibatches.
+        peak_rss_bytes: Peak resident size above the process before the stage came; None where the kernel keeps no peak.
+    """
+
+    minibatches: int
+    began_s: float
+    ended_s: float
+    forward_s: Seconds
+    backward_s: Seconds
+    weights_s: Seconds
+    update_s: Seconds
+    cpu_s: Seconds
+    wait_s: float
+    peak_rss_bytes: Bytes | None
+
+    @property
+    def work_s(self) -> float:
+        """Time in all of its actions."""
+        return self.forward_s + self.backward_s + self.weights_s + self.update_s
+
+    @property
+    def foreign_load(self) -> float:
+        """The share of its working time in which the core worked for others."""
+        return max(0.0, 1 - self.cpu_s / self.work_s) if self.work_s else 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StageMeasurement:
+    """One stage's times per minibatch, foreign load and peak memory in a run.
+
+    Attributes:
+        forward_s: Processor time, copies excluded; likewise ``backward_s``, ``weights_s`` and ``update_s``.
+        send_s: Time spent copying into slots.
+        took_s: Time in all of these as a clock on the wall has it, the mean over the whole of the run.
+        wait_s: Time spent waiting for neighbours.
+        foreign_load: Share of its working time in which the core worked for others, in the whole of the run.
+        peak_rss_bytes: Peak resident size above the process before the stage came; None where the kernel keeps no peak.
+    """
+
+    forward_s: Seconds
+    backward_s: Seconds
+    weights_s: Seconds
+    update_s: Seconds
+    send_s: Seconds
+    took_s: Seconds
+    wait_s: Annotated[float, Meta(ge=-1e6, le=1e6)]
+    foreign_load: Share
+    peak_rss_bytes: Bytes | None
+
+    @property
+    def work_s(self) -> float:
+        """Forward, backward and update."""
+        return self.forward_s + self.backward_s + self.weights_s + self.update_s
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StageRun:
+    """What one stage did in one run.
+
+    Attributes:
+        host: The name of the host that it ran on; ``core``, on which core there.
+        clock_error_s: By how much its times may be off against those of the first stage; nothing on the same host.
+        whole: Its times in the whole of the run.
+        actions: Those of the minibatches that were to be recorded.
+    """
+
+    stage: int
+    host: str
+    core: int
+    clock_error_s: float = 0.0
+    whole: StageTimes
+    actions: tuple[ActionRecord, ...]
+
+    @property
+    def minibatches(self) -> int:
+        """How many it had of those that are recorded."""
+        return sum(record.kind == "F" for record in self.actions)
+
+    @property
+    def busy_s(self) -> float:
+        """Processor time per minibatch that it had, waits excluded."""
+        return sum(
+            self._often(records) * median([record.cpu_s for record in records])
+            for records in self._by_kind().values()
+            if records
+        )
+
+    @property
+    def page_faults(self) -> float:
+        """Minor page faults per minibatch: the median of the second half, when memory has been touched before."""
+        faults: Counter[int] = Counter()
+        for record in self.actions:
+            faults[record.minibatch] += record.page_faults
+        return median([faults[minibatch] for minibatch in sorted(faults)][self.minibatches // 2 :])
+
+    @property
+    def measured(self) -> StageMeasurement:
+        """Medians over the recorded minibatches, of ``wait_s`` the mean."""
+        by_kind = self._by_kind()
+        work_s = {
+            kind: self._often(records) * median([max(0.0, record.cpu_s - record.copy_s) for record in records])
+            for kind, records in by_kind.items()
+            if records
+        }
+        return StageMeasurement(
+            forward_s=work_s["F"],
+            backward_s=work_s["B"],
+            weights_s=work_s.get("W", 0.0),
+            update_s=work_s["U"],
+            send_s=sum(
+                self._often(records) * median([record.copy_s for record in records])
+                for records in by_kind.values()
+                if records
+            ),
+            took_s=self.whole.work_s / self.whole.minibatches,
+            wait_s=sum(record.wait_s for record in self.actions) / self.minibatches,
+            foreign_load=self.whole.foreign_load,
+            peak_rss_bytes=self.whole.peak_rss_bytes,
+        )
+
+    def as_file(self) -> dict[str, Any]:
+        """Return what is kept: itself, and beside it its figures."""
+        figures = ("minibatches", "busy_s", "measured", "page_faults")
+        return values_of(self) | {name: getattr(self, name) for name in figures}
+
+    def _by_kind(self) -> dict[Kind, list[ActionRecord]]:
+        return {kind: [record for record in self.actions if record.kind == kind] for kind in KIND_NAMES}
+
+    def _often(self, records: list[ActionRecord]) -> float:
+        """Return how often a minibatch; updates are rarer with a flush."""
+        return len(records) / self.minibatches
+
 
 SamplesPerS = Annotated[float, Meta(ge=0, le=1e12)]
 ChannelName = Literal["shm", "gloo"]

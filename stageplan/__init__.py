@@ -28,8 +28,8 @@ if TYPE_CHECKING:
     from runtime.cli.compare_model import compare
     from runtime.compare import Comparison
     from runtime.report.load import load
+    from runtime.training.evaluate import accuracy
     from runtime.training.learning_rates import Constant, Cosine, Steps
-    from runtime.training.metrics import accuracy
     from runtime.training.pipeline import Pipeline
 else:
     __getattr__ = on_demand(__name__)

@@ -5,9 +5,11 @@ import signal
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, nullcontext
+from multiprocessing import forkserver
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 from hypothesis import settings
 
@@ -51,6 +53,19 @@ def _signals_of_before() -> Iterator[None]:
     yield
     for number, handler in before.items():
         signal.signal(number, handler)
+
+
+@pytest.fixture
+def own_server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[], psutil.Process]]:
+    """Fork from a server of this test's own, which it may strike: those of other tests are forked from a common one."""
+    own: Any = forkserver.ForkServer()
+    monkeypatch.setattr(forkserver, "_forkserver", own)
+    for name in ("ensure_running", "get_inherited_fds", "connect_to_new_process", "set_forkserver_preload"):
+        monkeypatch.setattr(forkserver, name, getattr(own, name))
+    yield lambda: psutil.Process(own._forkserver_pid)
+    if own._forkserver_pid is not None:
+        os.close(own._forkserver_alive_fd)  # which ends it
+        os.waitpid(own._forkserver_pid, 0)
 
 
 @pytest.fixture(scope="session")

@@ -6,7 +6,7 @@ from typing import Any, get_type_hints
 
 import pytest
 
-from optimizer.cli.plan_options import PlanOptions
+from optimizer.cli.planning_options import PlanOptions
 from profiler.cli.declare import Declared
 from profiler.cli.main import ProfileOptions
 from runtime.cli.main import COMMANDS

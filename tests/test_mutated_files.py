@@ -37,7 +37,7 @@ from profiler.execution import count_name, moment_name
 from profiler.files import MOST_BYTES as LARGEST
 from profiler.files import from_json, read_json, to_json
 from profiler.profile import Edge, Profile
-from profiler.settings import config, study
+from profiler.settings import config
 from runtime.compare import Comparison
 from runtime.pipeline.stage_segments import slices
 from runtime.report.load import load
@@ -149,7 +149,7 @@ def kinds() -> dict[str, FileKind]:
             [lambda path, _folder: config.load(path).rule],
         ),
         "study": FileKind(
-            (TOP / "configs" / "study.yaml").read_bytes(), lines, [lambda path, _folder: study.load_all(path)]
+            (TOP / "configs" / "study.yaml").read_bytes(), lines, [lambda path, _folder: config.load_all(path)]
         ),
         "checkpoint": FileKind(checkpoint(), mutations.mutated_checkpoint, [resumed], share=0.4),
         "schemes": FileKind(

@@ -11,7 +11,7 @@ import optimizer.planning
 import optimizer.report
 import optimizer.what_if
 from optimizer.cli.models_to_plan import models_to_plan
-from optimizer.cli.plan_options import PlanOptions
+from optimizer.cli.planning_options import PlanOptions
 from optimizer.errors import OptimizerError
 from optimizer.plan import Plan
 from optimizer.planning import (

@@ -5,8 +5,8 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 import optimizer.planning
-from optimizer.cli.plan_options import PlanOptions
-from optimizer.cli.profiles_of_forms import named_base, profiles_of_forms
+from optimizer.cli.planned import named_base, profiles_of_forms
+from optimizer.cli.planning_options import PlanOptions
 from optimizer.errors import OptimizerError
 from optimizer.plan import EXACT, NetworkProfile
 from optimizer.planning import model_request

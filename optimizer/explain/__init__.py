@@ -5,7 +5,6 @@ from typing import TYPE_CHECKING
 from profiler.public import on_demand
 
 if TYPE_CHECKING:
-    from optimizer.explain.ceiling import cannot_be, ceiling_of, times_one_core
-    from optimizer.explain.explanation import Explanation, explain
+    from optimizer.explain.explanation import Explanation, cannot_be, ceiling_of, explain, times_one_core
 else:
     __getattr__ = on_demand(__name__)

@@ -2,13 +2,16 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from optimizer.costs import NANOSECONDS, Costs, Problem, members_of
-from optimizer.explain.ceiling import ceiling_of, times_one_core
 from optimizer.plan import Plan
 from optimizer.planning import Planner
 from profiler.profile import Profile
+
+if TYPE_CHECKING:
+    from optimizer.planning import Planner
+
 
 FILLERS = 3
 
@@ -64,10 +67,10 @@ class Explanation:
 
 
 def explain(
-    planner: Planner,
+    planner: "Planner",
     plan: Plan,
     others: Mapping[str, Plan],
-    planner_of: Callable[[str], Planner] | None = None,
+    planner_of: "Callable[[str], Planner] | None" = None,
     alone: Profile | None = None,
 ) -> Explanation:
     """Explain the planner's best plan.
@@ -101,7 +104,7 @@ def explain(
     )
 
 
-def _fillers(plan: Plan, stage: int, planner: Planner) -> Iterator[Filler]:
+def _fillers(plan: Plan, stage: int, planner: "Planner") -> Iterator[Filler]:
     inside = set(plan.stages[stage].layers)
     pairs = zip(planner.costs.layers, planner.costs.weights_ns(), strict=True)
     costs_s = {layer.name: own_ns / NANOSECONDS for layer, own_ns in pairs if layer.name in inside}
@@ -155,7 +158,7 @@ def _sent(costs: Costs, bounds: Sequence[int]) -> int:
     return sum(value.output_bytes + value.gradient_bytes for ideal in bounds[1:-1] for value in costs.crossing(ideal))
 
 
-def _loss(method: str, plan: Plan, other: Plan, planner: Planner) -> Loss:
+def _loss(method: str, plan: Plan, other: Plan, planner: "Planner") -> Loss:
     """Return by how much another split is slower, and the reason in words."""
     loss = other.bottleneck_s / plan.bottleneck_s - 1 if plan.bottleneck_s else 0.0
     slowest = max(range(len(other.stages)), key=lambda number: other.stages[number].total_s)
@@ -175,3 +178,50 @@ def _loss(method: str, plan: Plan, other: Plan, planner: Planner) -> Loss:
     if over:
         reason += f"; stage {over[0]} is over the limit on memory"
     return Loss(method=method, loss=loss, reason=reason)
+
+
+MOST_TIMES = 1.05
+"""So many times one core is a stage worth at most: a little more, for costs are known so well only."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ceiling:
+    """How many times as fast as one core any split can be at most, and the layers of the part that sets it."""
+
+    times: float
+    layers: tuple[str, ...]
+
+
+def ceiling_of(planner: "Planner", alone: Profile) -> Ceiling:
+    """Return what bounds any split, into however many stages, over what one core runs."""
+    costs = planner.problem.costs
+    least_s = []
+    for layer, own_ns in zip(costs.layers, costs.least_ns, strict=True):
+        known = layer.alone_s is not None and layer.step_s
+        beside_none = min(1.0, (layer.alone_s or 0.0) / layer.step_s) if known else 1.0
+        least_s.append(own_ns * beside_none / NANOSECONDS)
+    parts = [members_of(members) for members, _ in costs.parts]
+    sizes_s = [sum(least_s[at] for at in members) for members in parts]
+    largest = max(range(len(parts)), key=sizes_s.__getitem__)
+    times = alone.lone_core_s / max(sizes_s[largest], 1 / NANOSECONDS)
+    return Ceiling(times, tuple(costs.layers[at].name for at in parts[largest]))
+
+
+def cannot_be(plan: Plan, profile: Profile) -> bool:
+    """Say whether a plan promises more than so many cores could give, for then its profile was too loud to tell."""
+    times = plan.predicted.promised_samples_per_s * profile.lone_core_s / plan.batch_size
+    comparable = not plan.network and plan.update_every == 1  # for one core updates after each minibatch
+    return comparable and times > MOST_TIMES * plan.num_stages
+
+
+def times_one_core(planner: "Planner", plan: Plan, alone: Profile) -> float:
+    """Return how many times as fast as one core, while no other is busy, a plan is promised to be.
+
+    Args:
+        planner: What made it.
+        plan: The plan.
+        alone: Of what one core runs.
+    """
+    times = plan.predicted.promised_samples_per_s * alone.lone_core_s / plan.batch_size
+    bounded = not plan.network  # whose ranks may be quicker than the profile's core
+    return min(times, ceiling_of(planner, alone).times) if bounded else times

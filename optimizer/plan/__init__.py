@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 from profiler.public import on_demand
 
 if TYPE_CHECKING:
-    from optimizer.plan.forecast import scheduled, timeline
+    from optimizer.plan.forecast import scheduled, timeline, waiting_words
     from optimizer.plan.network import Link, NetworkProfile, RankFacts
     from optimizer.plan.noise import most_simulated
     from optimizer.plan.plan import (
@@ -19,6 +19,5 @@ if TYPE_CHECKING:
         StageBytes,
         distinct,
     )
-    from optimizer.plan.waiting import waiting_words
 else:
     __getattr__ = on_demand(__name__)

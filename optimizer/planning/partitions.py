@@ -4,10 +4,9 @@ from collections.abc import Callable, Iterable
 
 from optimizer.errors import PartitionError
 from optimizer.plan import Plan
-from optimizer.planning.hand_tuned import hand_tuned_cuts
 from optimizer.planning.models import Models
 from optimizer.planning.naming import LOWERED, OPTIMIZED, OTHER_PLANNERS, SLICED, STUDY
-from optimizer.planning.schemes import Schemes, shares_of
+from optimizer.planning.schemes import Schemes, hand_tuned_cuts, shares_of
 
 
 def plan_for(name: str, models: Models, schemes: Schemes) -> Plan:

@@ -38,7 +38,6 @@ if TYPE_CHECKING:
         by_kind,
         simulate,
     )
-    from optimizer.schedule.stage_memory import Factors, factors
-    from optimizer.schedule.stage_requirements import StageRequirements, requirements_of
+    from optimizer.schedule.stage_requirements import Factors, StageRequirements, factors, requirements_of
 else:
     __getattr__ = on_demand(__name__)

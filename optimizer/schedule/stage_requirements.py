@@ -17,6 +17,10 @@ a minibatch keeps its version until its backward, which is followed by an update
 """
 
 from dataclasses import dataclass
+from typing import TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
 
 from optimizer.schedule.schedule import Schedule
 
@@ -53,4 +57,55 @@ def stage_requirements(schedule: Schedule, stage: int) -> StageRequirements:
         in_flight=in_flight,
         activation_slots=0 if last else activations,
         gradient_slots=0 if last else in_flight,
+    )
+
+
+Amount = TypeVar("Amount", int, NDArray[np.int64])
+
+
+@dataclass(frozen=True, slots=True)
+class Factors:
+    """How often a stage holds each kind of bytes.
+
+    Attributes:
+        learning: Of parameters that learn: versions, gradient and momentum.
+        saved: Of what is kept for the backward, casts of weights left out; ``left``, of what is kept between its two
+            parts, where it is split.
+        casts: Of these, which is once a version.
+        behind: Of the activations, and of the gradients, that cross the cut behind the stage; likewise ``before``.
+    """
+
+    learning: int
+    saved: int
+    left: int
+    casts: int
+    behind: tuple[int, int]
+    before: tuple[int, int]
+
+    def held_bytes(self, frozen: Amount, learning: Amount, saved: Amount, left: Amount, casts: Amount) -> Amount:
+        """Return what is held of layers, given their bytes of each kind; ``casts`` are among ``saved``."""
+        held = frozen + learning * self.learning + (saved - casts) * self.saved + casts * self.casts
+        return held + left * self.left
+
+    def behind_bytes(self, activations: Amount, gradients: Amount) -> Amount:
+        """Return what the slots behind the stage take, given the bytes that cross the cut there, down and up."""
+        return activations * self.behind[0] + gradients * self.behind[1]
+
+    def before_bytes(self, activations: Amount, gradients: Amount) -> Amount:
+        """Return likewise what the slots before the stage take."""
+        return activations * self.before[0] + gradients * self.before[1]
+
+
+def factors(schedule: Schedule, stage: int, momenta: int) -> Factors:
+    """Return the factors of ``stage``; ``momenta`` is how many tensors the update rule keeps for a parameter."""
+    own = stage_requirements(schedule, stage)
+    saved = min(own.in_flight, schedule.pace.ahead(schedule.stages, stage))
+    upper = stage_requirements(schedule, stage - 1) if stage else None
+    return Factors(
+        learning=own.versions + 1 + momenta,
+        saved=saved,
+        left=own.in_flight - saved,
+        casts=own.versions,
+        behind=(own.activation_slots, own.gradient_slots),
+        before=(upper.activation_slots, upper.gradient_slots) if upper else (0, 0),
     )

@@ -6,7 +6,6 @@ from profiler.public import on_demand
 
 if TYPE_CHECKING:
     from profiler.capture.fidelity import refuse_unfaithful, refuse_unfaithful_briefly
-    from profiler.capture.forms import sliceable, sliced_model
     from profiler.capture.inputs import inputs_of, laid_out
     from profiler.capture.live import (
         MODEL_LOSS,
@@ -21,6 +20,7 @@ if TYPE_CHECKING:
     )
     from profiler.capture.models import build, find, made, refuse_unknown
     from profiler.capture.sendable import refuse_unsendable
+    from profiler.capture.slice_model import sliceable, sliced_model
     from profiler.capture.undo import untouched
     from profiler.capture.workload import (
         SEED,

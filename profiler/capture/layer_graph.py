@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import networkx as nx
@@ -9,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
 from profiler.capture.following import follow
-from profiler.capture.forms import lowered_model, with_lent_weights
+from profiler.capture.lend_weights import with_lent_weights
 from profiler.capture.probe import Probe
 from profiler.capture.sendable import make_sendable, refuse_unsendable
 from profiler.capture.undo import untouched
@@ -29,7 +30,7 @@ from profiler.execution import (
     tree_leaves,
 )
 from profiler.files import digest
-from profiler.profile import BF16, FP32, INPUT, Edge, Precision
+from profiler.profile import BF16, FP32, INPUT, Edge, Form, Precision
 
 
 def capture(
@@ -68,17 +69,33 @@ def capture(
     with untouched(model):
         probe = Probe(model, name, operations, outputs, sample)
         probe.run()
-    outputs = tuple(probe.outputs)
-    results = [probe.values[output] for output in outputs]
-    if isinstance(loss, OwnLoss):
-        _refuse_unlearnable(name, results)
-        if targets is not None:
-            loss(results, targets)
-    else:
-        _refuse_outputs(name, results, len(sample))
+    _refuse_results(name, loss, [probe.values[output] for output in probe.outputs], len(sample), targets)
+    captured = _put_together(probe, loss, inputs, sample)
+    if precision != BF16:
+        return captured
+    with untouched(model):
+        return lowered_model(captured, sample)
+
+
+def _refuse_results(name: str, loss: Loss, results: Sequence[Any], batch_size: int, targets: Tensor | None) -> None:
+    """Refuse a model whose results the loss does not take."""
+    if not isinstance(loss, OwnLoss):
+        _refuse_outputs(name, results, batch_size)
+        return
+    _refuse_unlearnable(name, results)
+    if targets is not None:
+        loss(results, targets)
+
+
+def _put_together(probe: Probe, loss: Loss, inputs: Inputs, sample: Tensor) -> Captured:
+    """Return the captured model that a probe has run, with what every split has to respect.
+
+    Arguments as of ``capture``.
+    """
+    model, outputs = probe.model, tuple(probe.outputs)
     make_sendable(model)
     for operation in probe.operations:
-        refuse_unsendable(operation, f"model '{name}': layer '{operation.name}' ({operation.kind})")
+        refuse_unsendable(operation, f"model '{probe.name}': layer '{operation.name}' ({operation.kind})")
     operations = tuple(
         dataclasses.replace(operation, uses_rng=operation.name in probe.uses_rng) for operation in probe.operations
     )
@@ -91,8 +108,8 @@ def capture(
             *_dead_ends(operations, outputs),
         ]
     )
-    captured = Captured(
-        name=name,
+    return Captured(
+        name=probe.name,
         model=model,
         operations=operations,
         specs=probe.specs,
@@ -109,10 +126,6 @@ def capture(
         inputs=inputs,
         sample=sample if inputs.packed else None,
     )
-    if precision != BF16:
-        return captured
-    with untouched(model):
-        return lowered_model(captured, sample)
 
 
 def _losing(name: str, loss: Loss, returned: Any) -> tuple[Loss, tuple[str, ...]]:
@@ -248,3 +261,17 @@ def _describe(value: Any) -> str:
         if isinstance(value, Tensor)
         else f"a {type(value).__name__}"
     )
+
+
+def lowered_model(captured: Captured, sample: Tensor) -> Captured:
+    """Return the model in bfloat16; ``captured``, with no layer cut, and its model are left as they are.
+
+    Args:
+        captured: As its model says.
+        sample: One minibatch, ``(N, …)``.
+    """
+    operations = tuple(replace(operation, autocast=operation.autocast or "on") for operation in captured.operations)
+    probe = Probe(captured.model, captured.name, operations, captured.outputs, sample)
+    probe.run()
+    loss = replace(captured.loss, lower=True) if isinstance(captured.loss, OwnLoss) else captured.loss
+    return replace(captured, operations=operations, specs=probe.specs, form=Form(precision=BF16), loss=loss)

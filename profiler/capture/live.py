@@ -17,9 +17,9 @@ import torch
 from torch import Tensor, nn
 
 from profiler.capture.fidelity import same_bits
-from profiler.capture.forms import sliced_model
 from profiler.capture.layer_graph import capture
 from profiler.capture.sendable import make_sendable, refuse_unfit_parameters, refuse_unsendable
+from profiler.capture.slice_model import sliced_model
 from profiler.capture.undo import plain_values
 from profiler.errors import ModelError, one_line
 from profiler.execution import (

@@ -11,11 +11,11 @@ import torch
 from torch import Tensor, nn
 
 from profiler.capture import models
-from profiler.capture.forms import sliced_model
 from profiler.capture.inputs import inputs_of, laid_out
 from profiler.capture.layer_graph import capture
 from profiler.capture.least_memory import FEW, refuse_more_than_free, refuse_too_large
 from profiler.capture.live import MODEL_LOSS, captured_live, from_file, pair_of
+from profiler.capture.slice_model import sliced_model
 from profiler.errors import ModelError, one_line
 from profiler.execution import ONE_TENSOR, Captured, Inputs, Loss, OwnLoss, cross_entropy, inputs_like, model_loss
 from profiler.profile import PLAIN_FORM, Form

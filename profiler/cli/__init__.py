@@ -5,7 +5,6 @@ from typing import TYPE_CHECKING
 from profiler.public import on_demand
 
 if TYPE_CHECKING:
-    from profiler.cli.arguments import duration, positive, size
     from profiler.cli.command import execute
     from profiler.cli.console import (
         Screen,
@@ -19,9 +18,8 @@ if TYPE_CHECKING:
         stderr,
         stdout,
     )
-    from profiler.cli.declare import Options, add_options, argument, option, switch
-    from profiler.cli.options import CommonOptions, configs, fresh_profile
+    from profiler.cli.declare import Options, add_options, argument, duration, option, positive, size, switch
+    from profiler.cli.options import CommonOptions, configs, fresh_profile, settled_precision
     from profiler.cli.parser import Parser
-    from profiler.cli.precision import settled_precision
 else:
     __getattr__ = on_demand(__name__)

@@ -8,10 +8,9 @@ import profiler.capture
 import profiler.machine
 import profiler.measure
 import profiler.report
-from profiler.cli.arguments import count, duration, positive
 from profiler.cli.command import execute
 from profiler.cli.console import emit_json, note, note_anyway, progress, screen, stdout
-from profiler.cli.declare import add_options, option, switch
+from profiler.cli.declare import add_options, count, duration, option, positive, switch
 from profiler.cli.options import CommonOptions, configs
 from profiler.cli.parser import Parser
 from profiler.commands import MODULES, again, command, typed_as

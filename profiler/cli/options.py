@@ -7,14 +7,14 @@ from pathlib import Path
 from typing import Annotated, ClassVar
 
 import profiler.capture
+import profiler.execution
+import profiler.machine
 import profiler.measure
-from profiler.cli.arguments import core_list, positive, shape
 from profiler.cli.console import note, progress
-from profiler.cli.declare import Options, option, switch
-from profiler.cli.precision import settled_precision
+from profiler.cli.declare import Options, core_list, option, positive, shape, switch
 from profiler.commands import option_words
 from profiler.errors import ConfigError
-from profiler.profile import PLAIN_FORM, Form, Profile, form_named
+from profiler.profile import AUTO, BF16, FP32, PLAIN_FORM, Form, Profile, form_named
 from profiler.settings import Config, config, load_all
 
 
@@ -113,3 +113,27 @@ def fresh_profile(config: Config, form: Form = PLAIN_FORM, *, budget_s: float | 
 
     cores = profiler.machine.neighbouring_cores(profiler.machine.usable_cores(config.cores), config.stages)
     return profiler.measure.profile_for(config, form, cores, bar, note, budget_s=budget_s)
+
+
+NO_INSTRUCTIONS = "this core has neither AMX nor AVX-512-BF16, so bfloat16 takes it longer than float32"
+
+
+def settled_precision(config: Config) -> Config:
+    """Return ``config`` in float32 where ``auto`` could find nothing faster."""
+    missing = "" if config.precision == FP32 else _missing()
+    if missing and config.precision == BF16:
+        raise ConfigError(f"{config.name} cannot run in {BF16} here: {missing}; use --precision {FP32}")
+    if missing and config.precision == AUTO:
+        note(f"{config.name}: layers run in {FP32}: {missing}")
+        return replace(config, precision=FP32)
+    return config
+
+
+def _missing() -> str:
+    if not profiler.machine.bfloat16_instructions():
+        return NO_INSTRUCTIONS
+    return (
+        ""
+        if profiler.execution.onednn_lowers()
+        else "this torch multiplies without oneDNN, or oneDNN is told not to use bfloat16"
+    )

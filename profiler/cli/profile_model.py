@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from profiler.capture import LossFunction, Model, Sample, as_file, captured_model, live_model
-from profiler.cli.precision import settled_precision
+from profiler.cli.options import settled_precision
 from profiler.errors import ConfigError
 from profiler.machine import neighbouring_cores, refuse_reimport, usable_cores
 from profiler.measure import measure_profile

@@ -5,7 +5,6 @@ from typing import TYPE_CHECKING
 from profiler.public import on_demand
 
 if TYPE_CHECKING:
-    from profiler.machine.available_memory import available_bytes, free_to_this_process
     from profiler.machine.blame import blaming, shortage
     from profiler.machine.child_processes import (
         GUARD,
@@ -19,13 +18,18 @@ if TYPE_CHECKING:
         main_file,
         refuse_reimport,
         start,
+        tie_to,
     )
     from profiler.machine.cores import claimed, neighbouring_cores, physical_core, usable_cores
-    from profiler.machine.first_use import use_torch_once
     from profiler.machine.interrupts import draining, ending_in_order, pass_on, taking, uninterrupted
     from profiler.machine.machine import affinity_variables, bfloat16_instructions, differences, this_machine
-    from profiler.machine.memory import PeakMemory, release_memory, return_memory_at_once
-    from profiler.machine.pinning import only_thread, pin, pinned
-    from profiler.machine.ties import tie_to
+    from profiler.machine.memory import (
+        PeakMemory,
+        available_bytes,
+        free_to_this_process,
+        release_memory,
+        return_memory_at_once,
+    )
+    from profiler.machine.pinning import only_thread, pin, pinned, use_torch_once
 else:
     __getattr__ = on_demand(__name__)

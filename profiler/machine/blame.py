@@ -6,7 +6,7 @@ from contextlib import contextmanager
 
 from profiler.commands import smaller_minibatch
 from profiler.errors import CaptureError, ModelError, StageplanError, one_line
-from profiler.machine.available_memory import free_to_this_process
+from profiler.machine.memory import free_to_this_process
 
 _NO_MEMORY = re.compile(r"can't allocate memory|cannot allocate memory|not enough memory|out of memory", re.IGNORECASE)
 _WANTED = re.compile(r"tried to allocate (\d+) bytes")

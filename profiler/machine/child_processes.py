@@ -5,16 +5,19 @@ process takes milliseconds and a few MiB of its own, not seconds and 290.
 """
 
 import contextlib
+import ctypes
+import fcntl
 import functools
 import multiprocessing
 import os
 import signal
 import sys
+import tempfile
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, nullcontext
 from multiprocessing import forkserver
-from multiprocessing.connection import Connection
+from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from types import FunctionType
@@ -25,7 +28,6 @@ from profiler.errors import ProcessError, StageplanError, one_line
 from profiler.files import is_file
 from profiler.machine.blame import shortage
 from profiler.machine.interrupts import left_to_parent, uninterrupted
-from profiler.machine.ties import tie_to, tie_to_writer
 
 _FORKING = multiprocessing.get_context("forkserver")
 _IMPORTED = [
@@ -39,6 +41,7 @@ _AT_ITS_START, _SAFE = {"OPENBLAS_NUM_THREADS": "1"}, {"PYTHONSAFEPATH": "1"}
 """What has threads should not be forked, and OpenBLAS starts some as it is loaded; no file of the current folder is
 to stand for a module where it would not for us.
 """
+_SHORT = Path("/dev/shm")  # noqa: S108 - the name of a socket must be short, and TMPDIR need not be
 _GRACE_S = 2.0
 _ONE_AT_A_TIME = threading.Lock()
 """Held while a process is started, for which our main script may be hidden."""
@@ -75,9 +78,25 @@ def expect_processes() -> None:
         os.environ.update(wanted)
         try:
             _FORKING.set_forkserver_preload(_IMPORTED)
-            forkserver.ensure_running()
+            _ensure_running()
         finally:
             _restore(before)
+
+
+def _ensure_running() -> None:
+    """Start the forkserver, unless it runs; its socket is held here, and has no name that could be left behind."""
+    server: Any = vars(forkserver)["_forkserver"]
+    config: dict[str, Any] = vars(multiprocessing.current_process())["_config"]
+    with tempfile.TemporaryDirectory(prefix="stageplan-", dir=_SHORT if _SHORT.is_dir() else None) as folder:
+        before = config.get("tempdir")
+        config["tempdir"] = folder
+        try:
+            server.ensure_running()
+            if server._forkserver_address.startswith(folder):  # noqa: SLF001 - multiprocessing has no other name for it
+                held = os.open(server._forkserver_address, os.O_PATH | os.O_CLOEXEC)  # noqa: SLF001
+                server._forkserver_address = f"/proc/self/fd/{held}"  # noqa: SLF001 - where one connects to it
+        finally:
+            config["tempdir"] = before
 
 
 def _restore(before: Mapping[str, str | None]) -> None:
@@ -237,3 +256,28 @@ def _answer(connection: Connection, function: Callable[..., Any], arguments: tup
 
 def _how(code: int | None) -> str:
     return signal.Signals(-code).name if code is not None and code < 0 else f"exit code {code}"
+
+
+_PR_SET_PDEATHSIG = 1
+
+
+def tie_to(parent: int, how: signal.Signals = signal.SIGKILL) -> bool:
+    """Let this process end with ``parent``, which started it; say whether that is still there.
+
+    Args:
+        parent: Its number.
+        how: The signal to end with; SIGKILL reaches even a process that is stopped.
+    """
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, how)
+    return os.getppid() == parent
+
+
+def tie_to_writer(descriptor: int) -> bool:
+    """Let this process end, stopped or not, when the other end of a pipe is closed; say whether that is still open.
+
+    Nothing must be left to be read. The kernel tells a pipe's reader by a signal of its choice (fcntl(2), F_SETSIG).
+    """
+    fcntl.fcntl(descriptor, fcntl.F_SETOWN, os.getpid())
+    fcntl.fcntl(descriptor, fcntl.F_SETSIG, signal.SIGKILL)
+    fcntl.fcntl(descriptor, fcntl.F_SETFL, fcntl.fcntl(descriptor, fcntl.F_GETFL) | os.O_ASYNC)
+    return not wait([descriptor], 0)

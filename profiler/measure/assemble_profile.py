@@ -1,13 +1,16 @@
 """Put what was measured together into a profile."""
 
-from collections.abc import Sequence
+import mmap
+import statistics
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
 import numpy as np
+import torch
 
 from profiler.capture import sliceable
-from profiler.execution import Captured, OwnLoss
+from profiler.execution import Captured, OwnLoss, TensorSpec, fill, slot_tensors
 from profiler.machine import this_machine
 from profiler.measure.count_work import Counts
 from profiler.measure.memory import Memory
@@ -197,3 +200,26 @@ def _loss(shares: StepShares, alone: StepShares | None) -> Loss:
         forward=shares.timings["forward", LOSS],
         backward=shares.timings["backward", LOSS],
     )
+
+
+SIZES_BYTES = tuple(4096 * 4**power for power in range(8))  # 4 KiB … 64 MiB
+COPIES = 9
+
+
+def measure_copy_cost(clock: Callable[[], float]) -> CopyCost:
+    """Return the median time of a slot copy for each of ``SIZES_BYTES``, from memory that was just written."""
+    return CopyCost(sizes_bytes=SIZES_BYTES, copy_s=tuple(_copy_s(size, clock) for size in SIZES_BYTES))
+
+
+def _copy_s(size: int, clock: Callable[[], float]) -> float:
+    elements = size // torch.float32.itemsize
+    spec = TensorSpec(name="probe", shape=(elements,), stride=(1,), dtype=torch.float32, gradient=False)
+    source = torch.zeros(elements)
+    slot = slot_tensors(mmap.mmap(-1, size), 0, [spec])
+    times = []
+    for _ in range(1 + COPIES):
+        source.add_(1.0)
+        start = clock()
+        fill(slot, [source])
+        times.append(clock() - start)
+    return statistics.median(times[1:])

@@ -11,8 +11,7 @@ from profiler.capture import captured_model, minibatch, refuse_unfaithful
 from profiler.errors import CaptureError
 from profiler.execution import Captured
 from profiler.machine import blaming, claimed, expect_processes, pinned
-from profiler.measure.assemble_profile import Measured, PlainSteps, profile_of
-from profiler.measure.copy_cost import measure_copy_cost
+from profiler.measure.assemble_profile import Measured, PlainSteps, measure_copy_cost, profile_of
 from profiler.measure.count_work import count_work, refuse_other_work
 from profiler.measure.memory import Memory, measure_memory
 from profiler.measure.neighbours import REST_EVERY, Neighbours, busy_neighbours

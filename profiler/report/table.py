@@ -5,8 +5,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from profiler.profile import Layer, Profile, more_or_less, parts_s, profile_warnings
-from profiler.report.columns import Column, View, columns, half_width, precise_ms
-from profiler.report.fold import folded
+from profiler.report.columns import Column, View, columns, folded, half_width, precise_ms
 from profiler.report.rich_table import ResultTable
 from profiler.report.text import counted, mib
 

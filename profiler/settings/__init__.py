@@ -5,9 +5,8 @@ from typing import TYPE_CHECKING
 from profiler.public import on_demand
 
 if TYPE_CHECKING:
-    from profiler.settings.config import LIVE_SUFFIX, Config, usual_minibatches
+    from profiler.settings.config import LIVE_SUFFIX, Config, load_all, usual_minibatches
     from profiler.settings.strict_yaml import configs_folder, convert, read_mapping
-    from profiler.settings.study import load_all
     from profiler.settings.update_rule import (
         BOUNDED_NORM,
         DEFAULT_RULE,

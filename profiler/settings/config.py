@@ -157,3 +157,30 @@ def override(config: Config, changes: Mapping[str, Any]) -> Config:
         flag = f"--{key.replace('_', '-')}"
         convert(Entry(value, flag, flag), hints[key], key)
     return dataclasses.replace(config, **values)
+
+
+_REPLACED = {"model": "models", "batches": "models", "batch_size": "batch_sizes"}
+
+
+def load_all(path: Path) -> list[Config]:
+    """Return what the file stands for: model after model, each at every batch size, smallest first."""
+    entries = read_mapping(path)
+    if "models" not in entries:
+        return [from_entries(entries, path)]
+    models, sizes = entries.pop("models"), entries.pop("batch_sizes", None)
+    for key, instead in _REPLACED.items():
+        if key in entries:
+            raise ConfigError(f"{entries[key].key_place}: '{key}' cannot stand beside 'models'; see '{instead}'")
+    if sizes is None:
+        raise ConfigError(f"{path}: the key 'batch_sizes' is missing; add a line such as 'batch_sizes: [1, 16]'")
+    batches = convert(models, Annotated[dict[str, Positive], Meta(min_length=1)], "models")
+    batch_sizes = convert(sizes, Annotated[tuple[Positive, ...], Meta(min_length=1)], "batch_sizes")
+    return [
+        from_entries(entries | _entries(models, model=model, batches=batches[model], batch_size=size), path)
+        for model in batches
+        for size in sorted(set(batch_sizes))
+    ]
+
+
+def _entries(place: Entry, **values: object) -> dict[str, Entry]:
+    return {key: Entry(value, place.key_place, place.place) for key, value in values.items()}

@@ -6,8 +6,8 @@ from profiler.public import on_demand
 
 if TYPE_CHECKING:
     from runtime.channels.channel import Channel, Cut, Direction
-    from runtime.channels.common_norm import CommonNorm
     from runtime.channels.gloo import (
+        CommonNorm,
         blaming_the_neighbour,
         gloo_channel,
         join,

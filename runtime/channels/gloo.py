@@ -2,7 +2,8 @@
 
 A message is a whole slot, header included, so it always has the same size. A receive is posted one minibatch ahead,
 into a slot whose minibatch is done with; a thread waits for it, for gloo tells nobody who does not wait. A send waits
-for an earlier one only when it needs that one's slot again.
+for an earlier one only when it needs that one's slot again. Over gloo, too, stages tell each other the norm of all
+their gradients, bit for bit as one process works it out.
 """
 
 import contextlib
@@ -10,7 +11,7 @@ import os
 import queue
 import socket
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import timedelta
 
 import torch
@@ -19,6 +20,7 @@ from torch import Tensor
 from torch.distributed import PrefixStore, TCPStore
 
 from profiler.errors import one_line
+from profiler.execution import norm_scale
 from runtime.channels.channel import Channel, Cut
 from runtime.channels.rendezvous import Rendezvous
 from runtime.channels.slot_ring import Ring, ring_bytes
@@ -236,3 +238,25 @@ def _unopened(error: Exception) -> InputError:
     return InputError(
         f"the gloo channel cannot be opened: {one_line(error)}; check GLOO_SOCKET_IFNAME, or use --channel shm"
     )
+
+
+class CommonNorm:
+    """The norm of the gradients of all stages, which meet over gloo for it."""
+
+    def __init__(self, parameters: Sequence[str], bound: float) -> None:
+        """Bound the norm over ``parameters``, the paths of all the model's in its own order, by ``bound``."""
+        self._place = {path: place for place, path in enumerate(parameters)}
+        self._bound = bound
+
+    def scale(self, norms: Mapping[str, Tensor]) -> Tensor:
+        """Return what every gradient is multiplied by, once all stages have told the norms of theirs.
+
+        Args:
+            norms: Of this stage's gradients, by path; a parameter without one counts for none.
+        """
+        told = torch.zeros(2, len(self._place))  # the norms, and whether there are any: zeros add nothing to a bit
+        for path, norm in norms.items():
+            told[0, self._place[path]], told[1, self._place[path]] = norm, 1.0
+        with blaming_the_neighbour():
+            dist.all_reduce(told)
+        return norm_scale(list(told[0, told[1] > 0]), self._bound)

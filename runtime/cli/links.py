@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
+import runtime.links
 import runtime.pipeline
 from optimizer.plan import NetworkProfile
 from profiler.cli import CommonOptions, configs, emit_json, note, option, screen, stdout
@@ -13,7 +14,6 @@ from profiler.output_files import refuse_unwritable
 from profiler.report import ResultTable, mib, ms
 from runtime.cli.options import RankTimeout
 from runtime.hosts import RANK_TIMEOUT_S, joined, placement
-from runtime.links import measure_links
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -47,7 +47,7 @@ def links(options: LinksOptions) -> int:
         if len(session.members) < 2:
             raise ConfigError("there are no links within one rank; start two or more")
         (core,) = runtime.pipeline.cores_of(wanted[0], len(session.members))
-        measured = measure_links(session, wanted[0], core, options.rank_timeout_s or RANK_TIMEOUT_S)
+        measured = runtime.links.measure_links(session, wanted[0], core, options.rank_timeout_s or RANK_TIMEOUT_S)
         if session.leads:
             _show(measured, options)
     return 0

@@ -8,10 +8,9 @@ if TYPE_CHECKING:
     from runtime.compare.begin import Job, job_of, new_comparison
     from runtime.compare.comparison import Comparison
     from runtime.compare.contender import ONE_CORE, Contender, RunRecord, Spread, one_process
-    from runtime.compare.folder_lock import locked
     from runtime.compare.ranking import coverage, spearman, tied
     from runtime.compare.request import Request, request_of
-    from runtime.compare.resume import find_comparison, set_aside
+    from runtime.compare.resume import find_comparison, locked, set_aside
     from runtime.compare.rounds import Step, compare, duration, left, steps
     from runtime.compare.work import Awaited, Views, carry_out
 else:

@@ -14,8 +14,7 @@ from msgspec import Meta
 from optimizer.plan import Plan, Share
 from profiler.profile import Name, Seconds
 from profiler.rounds import interval
-from runtime.results import Bar, SamplesPerS
-from runtime.stage_run import StageMeasurement
+from runtime.results import Bar, SamplesPerS, StageMeasurement
 
 ONE_CORE = "one core"
 """The contender that is the model's plain step on one core, which does nothing else: what a pipeline has to beat."""

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 
 from profiler.machine import physical_core
 from runtime.hosts.session import Session
-from runtime.stage_run import StageRun
+from runtime.results import StageRun
 from runtime.worker import Report
 
 

@@ -10,7 +10,7 @@ from dataclasses import replace
 
 import msgspec
 
-from runtime.failure import Failure, first_of
+from runtime.errors import Failure, first_of
 from runtime.hosts.session import Member
 
 GRACE_S = 0.5

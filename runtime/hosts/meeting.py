@@ -4,7 +4,6 @@ Rank 0 draws a key for the run, so that what an earlier attempt has left in the 
 have come. A rank that is missing is named on all that have come; one that is there twice, to the second.
 """
 
-import importlib
 import os
 import secrets
 import socket
@@ -14,12 +13,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 import psutil
+from torch.distributed import PrefixStore, ProcessGroupGloo, TCPStore
 
 import runtime.channels
 from profiler.errors import one_line
 from runtime.channels import Rendezvous
-from runtime.errors import InputError
-from runtime.failure import Failure
+from runtime.errors import Failure, InputError
 from runtime.hosts.errand import Errand
 from runtime.hosts.judgement import Heartbeat
 from runtime.hosts.ranks import HEARTBEAT, MEMBER, OVER, Ranks, decoded, encoded, over_in, settled
@@ -45,7 +44,6 @@ def meet(place: Placement, timeout_s: float, stall_s: float) -> Ranks:
         timeout_s: How long a rank may be late, and silent later on.
         stall_s: How long all may wait for each other.
     """
-    importlib.import_module("torch.distributed")  # which takes seconds, before they count
     deadline = time.monotonic() + timeout_s
 
     def in_time() -> None:
@@ -63,8 +61,6 @@ def meet(place: Placement, timeout_s: float, stall_s: float) -> Ranks:
 
 
 def _session(place: Placement, deadline: float, timeout_s: float, stall_s: float) -> Ranks:
-    from torch.distributed import PrefixStore
-
     store, address = _store(place, deadline), _own_address(place)
     if interface := _interface(address):
         os.environ.setdefault("GLOO_SOCKET_IFNAME", interface)
@@ -91,8 +87,6 @@ def _store(place: Placement, deadline: float) -> "Store":
 
 
 def _client(place: Placement, deadline: float) -> "Store":
-    from torch.distributed import TCPStore
-
     # Not torch's own way, which waits for all ranks and cannot say which is missing.
     patience = timedelta(seconds=max(1.0, deadline - time.monotonic()))
     return TCPStore(place.master, place.port, is_master=False, timeout=patience)
@@ -100,8 +94,6 @@ def _client(place: Placement, deadline: float) -> "Store":
 
 def _members(whole: "Store", here: Member, size: int, deadline: float) -> tuple[str, list[Member]]:
     """Wait until rank 0 has seen all come to the run whose key it has drawn last; return its key, and who they are."""
-    from torch.distributed import PrefixStore
-
     store = run = PrefixStore(_KEY, whole)
     leads, keys = here.rank == LEAD, [MEMBER.format(rank) for rank in range(size)]
     if leads:
@@ -147,11 +139,9 @@ def _missing(run: "Store", keys: list[str]) -> str:
 
 def _connected(place: Placement, store: "Store") -> "ProcessGroup":
     try:
-        from torch.distributed import ProcessGroupGloo
-
         for name in filter(None, os.environ.get("GLOO_SOCKET_IFNAME", "").split(",")):
             ProcessGroupGloo.create_device(interface=name)
-    except (ImportError, RuntimeError) as error:
+    except RuntimeError as error:
         raise InputError(
             f"gloo cannot be used here: {one_line(error)}; check GLOO_SOCKET_IFNAME, or install a torch with gloo"
         ) from error

@@ -18,8 +18,7 @@ import torch
 
 from profiler.errors import StageplanError, one_line
 from runtime.channels import Rendezvous
-from runtime.errors import Drained, NeighbourGone
-from runtime.failure import Failure, cause_of
+from runtime.errors import Drained, Failure, NeighbourGone, cause_of
 from runtime.hosts.errand import SLICE_S, Errand
 from runtime.hosts.judgement import DEAD_S, GRACE_S, Heartbeat, Judge, silence
 from runtime.hosts.session import LEAD, Member, Session

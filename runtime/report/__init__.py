@@ -5,8 +5,7 @@ from typing import TYPE_CHECKING
 from profiler.public import on_demand
 
 if TYPE_CHECKING:
-    from runtime.report.live_comparison import live_progress
     from runtime.report.page import KINDS, write_reports
-    from runtime.report.screen import show_comparison, show_leaders
+    from runtime.report.screen import live_progress, show_comparison, show_leaders
 else:
     __getattr__ = on_demand(__name__)

@@ -1,19 +1,56 @@
 """Draw one comparison: speeds, stages with their memory, timelines."""
 
-from collections.abc import Iterable, Sequence
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from optimizer.plan import timeline
-from profiler.report import MEBIBYTE
+from profiler.report import MEBIBYTE, Drawing, drawing
 from runtime.compare import Comparison, Contender, RunRecord
 from runtime.report.findings import SPACED, called, own_splits
-from runtime.report.svg import INK, MUTED, picture
 from runtime.results import Bar
 from runtime.timeline import COLOURS, colour_key, draw_bars, kinds_in
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+
+
+INK, RULE, MUTED = "#1d2127", "#dcdfe3", "#9aa3ae"
+"""The colours of the page by day."""
+WIDTH_INCHES = 4.75
+"""342 points: on a narrow phone, text comes out as large as it is drawn."""
+_STYLE = {
+    "font.size": 11,
+    "axes.edgecolor": RULE,
+    "axes.labelcolor": INK,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "grid.color": RULE,
+    "grid.linewidth": 0.6,
+    "text.color": INK,
+    "xtick.color": RULE,
+    "ytick.color": RULE,
+    "xtick.labelcolor": INK,
+    "ytick.labelcolor": INK,
+    "legend.frameon": False,
+    "legend.fontsize": 10,
+    "path.simplify": True,
+}
+
+
+@contextmanager
+def picture(title: str, height_inches: float, panels: int = 1, *, share_x: bool = True) -> Iterator[Drawing]:
+    """Yield a figure of the page's width to draw in; on leaving, its SVG is there, to stand inside a page."""
+    with drawing(title, WIDTH_INCHES, height_inches, panels, _STYLE, share_x=share_x) as drawn:
+        yield drawn
+    inline = drawn.svg[drawn.svg.index(b"<svg") :]
+    # Names of groups, such as axes_1, are the same in every picture, and on a page a name stands once.
+    drawn.svg = re.sub(rb' id="[A-Za-z0-9.]+_\d+"', b"", inline)
+
 
 _MOST_SPLITS = 9
 

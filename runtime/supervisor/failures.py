@@ -12,8 +12,7 @@ from dataclasses import replace
 import psutil
 
 from profiler.machine import GUARD, ORPHANED, ORPHANS, UNGUARDED
-from runtime.errors import InputError, RunError
-from runtime.failure import ALONE, Failure, first_of
+from runtime.errors import ALONE, Failure, InputError, RunError, first_of
 from runtime.worker import Phase, Progress
 
 STALL_TIMEOUT_S = 60.0

@@ -12,8 +12,7 @@ from typing import TYPE_CHECKING, Any, Protocol, Self
 import runtime.channels
 from profiler.machine import await_forkserver, uninterrupted
 from runtime.channels import Rendezvous
-from runtime.errors import RunError
-from runtime.failure import Failure
+from runtime.errors import Failure, RunError
 from runtime.supervisor.failures import (
     STALL_TIMEOUT_S,
     Watch,

@@ -15,8 +15,7 @@ from typing import Any
 
 from optimizer.schedule import KIND_NAMES
 from runtime.pipeline import taking_turns
-from runtime.results import RunResult
-from runtime.stage_run import ActionRecord
+from runtime.results import ActionRecord, RunResult
 
 _WORK, _WAIT = 0, 1
 

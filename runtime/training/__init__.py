@@ -12,11 +12,10 @@ if TYPE_CHECKING:
         write_tensors,
         written_anywhere,
     )
-    from runtime.training.course import FIRST_EPOCH, Course, show_epochs
+    from runtime.training.course import FIRST_EPOCH, Course, LogFile, show_epochs
     from runtime.training.epochs import EpochRecord, Loaders, Part, Paused, train_epochs
+    from runtime.training.evaluate import accuracy
     from runtime.training.learning_rates import Constant, Cosine, Steps, configured_rates
-    from runtime.training.log_file import LogFile
-    from runtime.training.metrics import accuracy
     from runtime.training.pipeline import DEFAULT, Pipeline
 else:
     __getattr__ = on_demand(__name__)

@@ -1,17 +1,32 @@
-"""Evaluate a model as it stands: the mean of a metric over the samples or labels of a loader."""
+"""Evaluate a model as it stands: the mean of a metric over the samples or labels of a loader; accuracy, a metric."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from profiler.capture import pair_of
 from profiler.errors import StageplanError, one_line
-from profiler.execution import IGNORED, Loss, OwnLoss, called_with, samples_in
+from profiler.execution import IGNORED, Loss, OwnLoss, called_with, cross_entropy, samples_in
 from runtime.errors import InputError
 from runtime.training.checkpoint import generators, restore
-from runtime.training.metrics import Metric, accuracy
+
+Metric = Callable[[Any, Any], Any]
+"""Returns a number for a minibatch, or one for each of its samples or labels that count, given what the model returns
+and the targets.
+"""
+
+
+def accuracy(output: Any, targets: Tensor) -> Tensor:
+    """Return for each label that counts 1 where its class has the highest score, else 0.
+
+    Args:
+        output: What the model returns; scores ``(N, …, classes)`` in it, its main head's.
+        targets: ``(N, …)``; those of -100 do not count.
+    """
+    right: Tensor = cross_entropy.heads(output)[0].argmax(-1) == targets
+    return right[targets != IGNORED].double()
 
 
 def metric_of(loss: Loss) -> tuple[str, Metric]:

@@ -44,9 +44,8 @@ from runtime.training.checkpoint import (
     write_checkpoint,
     written_anywhere,
 )
-from runtime.training.evaluate import evaluated, metric_of
+from runtime.training.evaluate import Metric, evaluated, metric_of
 from runtime.training.learning_rates import Rates, learning_rate_of
-from runtime.training.metrics import Metric
 from runtime.training.model_state import ModelState
 from runtime.worker import OnNan, Settings
 

@@ -17,12 +17,12 @@ if TYPE_CHECKING:
         Ready,
         Report,
         Seat,
+        Share,
         Unload,
         receive,
         send,
     )
     from runtime.worker.settings import OnNan, Settings
-    from runtime.worker.share import Share
     from runtime.worker.status import Phase, Progress, StageStatus
 else:
     __getattr__ = on_demand(__name__)

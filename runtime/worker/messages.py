@@ -12,14 +12,43 @@ from multiprocessing.connection import Connection
 from multiprocessing.reduction import recv_handle, send_handle
 from typing import Any
 
+import torch
+from torch import Tensor
+
 from optimizer.schedule import Pace
 from profiler.execution import Segment, TensorSpec
 from runtime.channels import Cut, SharedMemory
 from runtime.channels.rendezvous import Rendezvous
-from runtime.stage_run import StageRun
+from runtime.results import StageRun
 from runtime.worker.data import DataSpec
 from runtime.worker.settings import Settings
-from runtime.worker.share import Share
+
+
+@dataclass(frozen=True, slots=True)
+class Share:
+    """What a minibatch is to its update, or a part of one that was cut.
+
+    Attributes:
+        weight: What its loss counts in the update.
+        minibatch: Its number, or that of the minibatch that it is a part of, as the user counts.
+        part: Which part of that it is.
+    """
+
+    weight: float
+    minibatch: int
+    part: float
+
+    @property
+    def tensor(self) -> Tensor:
+        """The three numbers, as they travel."""
+        return torch.tensor([self.weight, self.minibatch, self.part], dtype=torch.float64)
+
+    @classmethod
+    def of(cls, tensor: Tensor) -> "Share":
+        """Return what ``tensor`` says."""
+        weight, minibatch, part = tensor.tolist()
+        return cls(weight, int(minibatch), part)
+
 
 Checksums = tuple[tuple[int, int], ...]
 """Of minibatches that were read from a loader, each with the number of minibatches up to it."""

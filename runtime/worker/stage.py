@@ -8,7 +8,7 @@ the autograd graph is kept, so an output that no layer saves is freed at once.
 
 import math
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -20,12 +20,11 @@ import runtime.channels
 from optimizer.schedule import Kind
 from profiler.errors import ConfigError
 from profiler.execution import Left, TensorSpec, WeightVersions, slot_tensors
+from profiler.execution.segment import Place
 from runtime.channels import Channel, SharedMemory
 from runtime.errors import InputError, RunError
 from runtime.worker.data import Synthetic
-from runtime.worker.kept_buffers import KeptBuffers
-from runtime.worker.messages import Go, Load, Stopped
-from runtime.worker.share import Share
+from runtime.worker.messages import Go, Load, Share, Stopped
 
 if TYPE_CHECKING:
     from runtime.channels import CommonNorm
@@ -326,3 +325,32 @@ class Stage:
 def _common_norm(load: Load) -> "CommonNorm":
     parameters = [spec.name for spec in load.common.state if "@" not in spec.name]
     return runtime.channels.CommonNorm(parameters, load.common.settings.rule.clip_norm)
+
+
+class KeptBuffers:
+    """Copies of a stage's buffers, such as the running means of a batch norm; of what has not changed there is one."""
+
+    def __init__(self, places: Sequence[Place], constants: Mapping[str, Tensor]) -> None:
+        """Keep those of ``constants`` that are no parameters."""
+        parameters = {place.path for place in places if place.module and place.local in place.module._parameters}  # noqa: SLF001
+        self._own = {path: tensor for path, tensor in constants.items() if path not in parameters}
+        self._latest: dict[str, Tensor] = {}
+        self._before: dict[int, dict[str, Tensor]] = {}
+
+    def keep(self, minibatch: int) -> None:
+        """Keep them as they are before the forward of ``minibatch``."""
+        for path, tensor in self._own.items():
+            kept = self._latest.get(path)
+            if kept is None or not torch.equal(kept, tensor):
+                self._latest[path] = tensor.clone()
+        self._before[minibatch] = dict(self._latest)
+
+    def forget(self, minibatch: int) -> None:
+        """Forget what was kept for ``minibatch``, which is trained on."""
+        self._before.pop(minibatch, None)
+
+    def take_back(self, minibatch: int) -> None:
+        """Bring them to where they were before the forward of ``minibatch``, and forget what was kept since."""
+        for path, kept in self._before[minibatch].items():
+            self._own[path].copy_(kept)
+        self._before.clear()

@@ -1,6 +1,7 @@
 """The process of one stage: it obeys its parent's messages, one after the other, until the connection closes."""
 
 import contextlib
+import fcntl
 import gc
 import math
 import os
@@ -20,25 +21,13 @@ from optimizer.schedule import KIND_NAMES, Kind, Progress
 from profiler.errors import StageplanError, one_line
 from profiler.execution import forget_casts, keeping_casts
 from profiler.machine import PeakMemory, affinity_variables, pin, release_memory, use_torch_once
-from runtime.channels import Channel, Direction
-from runtime.errors import InputError
-from runtime.failure import Failure, cause_of
-from runtime.stage_run import ActionRecord, StageRun, StageTimes
+from runtime.channels import Channel, Direction, SharedMemory
+from runtime.errors import Failure, InputError, cause_of
+from runtime.results import ActionRecord, StageRun, StageTimes
 from runtime.worker.data import Synthetic
-from runtime.worker.messages import (
-    CutEnd,
-    Export,
-    Go,
-    Load,
-    Ready,
-    Report,
-    Unload,
-    receive,
-    send,
-)
+from runtime.worker.messages import CutEnd, Export, Go, Load, Ready, Report, Unload, receive, send
 from runtime.worker.stage import Channels, Stage
 from runtime.worker.status import Phase, StageStatus
-from runtime.worker.turn import Turn
 
 
 def serve(control: Connection, core: int, status: StageStatus) -> None:
@@ -186,7 +175,7 @@ class _Next:
 class _Run:
     """One run of one stage, by the rule of its schedule; the status always says what is under way."""
 
-    def __init__(self, stage: Stage, status: StageStatus, turn: Turn | None, progress: Progress) -> None:
+    def __init__(self, stage: Stage, status: StageStatus, turn: "Turn | None", progress: Progress) -> None:
         self._stage, self._status, self._turn, self._progress = stage, status, turn, progress
         self._splits = stage.load.common.pace.rule.splits
         self._first = 0
@@ -384,3 +373,23 @@ def _words(kind: Kind, minibatch: int) -> str:
 
 def _page_faults() -> int:
     return resource.getrusage(resource.RUSAGE_THREAD).ru_minflt
+
+
+class Turn:
+    """A context manager: inside, this process has the core to itself among all that take turns on it."""
+
+    def __init__(self, lock: SharedMemory) -> None:
+        """Take turns with all processes that have the same memory."""
+        self._lock = lock
+
+    def __enter__(self) -> None:
+        """Sleep until it is this process's turn."""
+        fcntl.lockf(self._lock.descriptor, fcntl.LOCK_EX)
+
+    def __exit__(self, *_error: object) -> None:
+        """Let another have the core."""
+        fcntl.lockf(self._lock.descriptor, fcntl.LOCK_UN)
+
+    def close(self) -> None:
+        """Let go of the memory."""
+        self._lock.close()

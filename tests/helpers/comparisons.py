@@ -11,8 +11,7 @@ from optimizer.planning import Models, Planner, load_schemes, plan_for
 from profiler.profile import Profile
 from profiler.settings import UpdateRule
 from runtime.compare import ONE_CORE, Comparison, Contender, Request, RunRecord, new_comparison, one_process
-from runtime.results import Clock
-from runtime.stage_run import StageMeasurement
+from runtime.results import Clock, StageMeasurement
 
 MINIBATCHES = 8
 

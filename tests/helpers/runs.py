@@ -8,8 +8,7 @@ from optimizer.plan import scheduled
 from optimizer.planning import Planner
 from optimizer.schedule import Duration, ScheduleName
 from profiler.settings import UpdateRule
-from runtime.results import RunResult
-from runtime.stage_run import ActionRecord, StageRun, StageTimes
+from runtime.results import ActionRecord, RunResult, StageRun, StageTimes
 
 
 def run_of(name: ScheduleName, minibatches: int, work: list[float], every: int = 3) -> RunResult:

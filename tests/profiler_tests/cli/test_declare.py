@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from optimizer.cli.plan_options import PlanOptions
+from optimizer.cli.planning_options import PlanOptions
 from profiler.cli.declare import Declared, Options, add_options, argument, option, parsed, switch
 from profiler.cli.main import ProfileOptions
 from profiler.cli.parser import Parser

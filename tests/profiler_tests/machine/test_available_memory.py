@@ -47,7 +47,7 @@ def test_a_group_that_is_over_its_limit_has_nothing_free(tmp_path: Path) -> None
 
 def test_without_a_limit_this_process_may_have_what_the_machine_has(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(resource, "getrlimit", lambda _what: (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
-    monkeypatch.setattr("profiler.machine.available_memory.available_bytes", lambda: (9 * MIB, "the machine"))
+    monkeypatch.setattr("profiler.machine.memory.available_bytes", lambda: (9 * MIB, "the machine"))
     assert free_to_this_process() == (9 * MIB, "the machine")
 
 

@@ -5,8 +5,8 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from contextlib import suppress
-from multiprocessing import forkserver
 from pathlib import Path
 
 import psutil
@@ -16,16 +16,12 @@ from processes import servers
 from test_child_processes import dream, origin
 
 from profiler.errors import ProcessError
-from profiler.machine import await_forkserver, helper, tie_to
+from profiler.machine import helper, tie_to
 
 HERE = Path(__file__).parent
 
 
-def server() -> psutil.Process:
-    """Return this process's own."""
-    await_forkserver()
-    forkserver.ensure_running()
-    return servers(psutil.Process())[0]
+Server = Callable[[], psutil.Process]
 
 
 def until_ended(process: psutil.Process) -> None:
@@ -37,24 +33,28 @@ def until_ended(process: psutil.Process) -> None:
             time.sleep(0.02)
 
 
-def test_a_process_is_forked_with_torch_and_in_the_environment_of_now(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_process_is_forked_with_torch_and_in_the_environment_of_now(
+    own_server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("SOME_SETTING", "of now")
     with helper(origin) as process:
-        assert process.receive() == (server().pid, True, "of now")
+        assert process.receive() == (own_server().pid, True, "of now")
 
 
-def test_a_server_that_was_killed_is_started_anew() -> None:
-    before = server()
+def test_a_server_that_was_killed_is_started_anew(own_server: Server) -> None:
+    with helper(origin) as process:
+        process.receive()
+    before = own_server()
     before.kill()
     until_ended(before)
     with helper(origin) as process:
         assert process.receive()[0] != before.pid
 
 
-def test_a_helper_whose_server_ends_says_so() -> None:
+def test_a_helper_whose_server_ends_says_so(own_server: Server) -> None:
     with helper(dream) as process:
         process.receive()
-        server().kill()
+        own_server().kill()
         with pytest.raises(ProcessError, match=r"^the process that others are forked from ended, .*; try again$"):
             process.receive()
 

@@ -9,7 +9,7 @@ from places import CHECKOUT
 from strategies import MACHINE
 
 from profiler.machine import affinity_variables, differences, this_machine
-from profiler.machine.environment import BINDING, SETTINGS, settings_at_start
+from profiler.machine.machine import BINDING, SETTINGS, settings_at_start
 
 
 def test_this_machine_is_described_and_is_the_same_each_time() -> None:

@@ -368,7 +368,7 @@ def test_a_comparison_has_the_partition_with_layers_cut_inside(
 @pytest.fixture
 def lower_core(monkeypatch: pytest.MonkeyPatch) -> None:
     """A core that multiplies bfloat16, whatever this one does."""
-    monkeypatch.setattr("profiler.cli.precision._missing", str)
+    monkeypatch.setattr("profiler.cli.options._missing", str)
 
 
 @pytest.fixture

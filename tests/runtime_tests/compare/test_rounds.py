@@ -17,8 +17,7 @@ from runtime.compare import ONE_CORE, Comparison, Step, compare, steps
 from runtime.errors import InputError, RunError, TooLargeError
 from runtime.pipeline import cores_for, own_cores
 from runtime.report.findings import race
-from runtime.results import RunResult
-from runtime.stage_run import ActionRecord, StageRun, StageTimes
+from runtime.results import ActionRecord, RunResult, StageRun, StageTimes
 
 NAMES = ("optimized", "end-load", "middle-load")
 

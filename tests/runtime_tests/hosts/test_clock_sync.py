@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from runtime.hosts.clock_sync import Reading, shifted
-from runtime.stage_run import ActionRecord, StageRun, StageTimes
+from runtime.results import ActionRecord, StageRun, StageTimes
 
 TIMES = StageTimes(
     minibatches=1, began_s=7.0, ended_s=9.0, forward_s=1.0, backward_s=0.0, weights_s=0.0, update_s=0.0, cpu_s=1.0,

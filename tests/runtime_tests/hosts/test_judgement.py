@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 import pytest
 from msgspec import structs
 
-from runtime.failure import Failure
+from runtime.errors import Failure
 from runtime.hosts.judgement import DEAD_S, GRACE_S, Heartbeat, Judge
 from runtime.hosts.session import Member
 

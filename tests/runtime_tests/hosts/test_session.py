@@ -19,8 +19,7 @@ from optimizer.planning import Planner
 from profiler.profile import Precision
 from profiler.settings import Config, UpdateRule
 from runtime.channels import Rendezvous
-from runtime.errors import InputError, NeighbourGone, RunError
-from runtime.failure import Failure
+from runtime.errors import Failure, InputError, NeighbourGone, RunError
 from runtime.hosts import Ranks, agree, agree_on_plan
 from runtime.hosts.meeting import meet
 from runtime.hosts.session import Member

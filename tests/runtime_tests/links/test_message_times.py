@@ -16,7 +16,7 @@ from profiler.measure.measure import LEAST_STEPS
 from profiler.settings import config as configuration
 from runtime.channels import Rendezvous, join, open_store, rendezvous_of
 from runtime.links import answer_messages, sizes_of, time_messages
-from runtime.links.message_times import SHORT_BYTES
+from runtime.links.measure import SHORT_BYTES
 
 SIZES = (SHORT_BYTES, 5_000, 400_000)
 

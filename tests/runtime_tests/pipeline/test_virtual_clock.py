@@ -35,9 +35,8 @@ from optimizer.schedule import (
 )
 from profiler.execution import Captured
 from runtime.pipeline import Execution
-from runtime.pipeline.virtual_clock import on_virtual_clock, unrecorded_s
-from runtime.results import Clock, RunResult
-from runtime.stage_run import ActionRecord, StageRun, StageTimes
+from runtime.pipeline.outcome import on_virtual_clock, unrecorded_s
+from runtime.results import ActionRecord, Clock, RunResult, StageRun, StageTimes
 from runtime.supervisor import WorkerPool
 from runtime.worker import Settings
 

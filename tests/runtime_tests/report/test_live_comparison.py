@@ -9,7 +9,7 @@ from rich.console import Console
 
 from runtime.compare import Awaited, Step, duration, left, steps
 from runtime.report import live_progress, show_leaders
-from runtime.report.live_comparison import rows
+from runtime.report.screen import rows
 
 
 def shown(table: object) -> str:

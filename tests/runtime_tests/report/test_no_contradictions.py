@@ -19,8 +19,8 @@ from profiler.files import from_json, to_json
 from runtime.compare import Awaited, Comparison
 from runtime.report import show_comparison
 from runtime.report.findings import answer, worth
-from runtime.report.live_comparison import rows as live_rows
 from runtime.report.page import _environment, rendered
+from runtime.report.screen import rows as live_rows
 from runtime.report.warnings import comparison_warnings
 
 pytestmark = pytest.mark.filterwarnings("ignore:Generating overly large repr")

@@ -5,8 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runtime.errors import InputError, RunError
-from runtime.failure import Cause, Failure
+from runtime.errors import Cause, Failure, InputError, RunError
 from runtime.supervisor import WorkerPool
 from runtime.supervisor.failures import death, error_of, hung, patience_s
 from runtime.worker import Phase, Progress, Ready, StageStatus

@@ -134,6 +134,7 @@ def test_a_stage_that_fails_ends_the_run_at_once_and_is_named(  # noqa: PLR0917
     assert all(note.startswith("a consequence: stage ") for note in notes if "was here" not in note)
 
 
+@pytest.mark.usefixtures("own_server")
 def test_a_forkserver_that_is_killed_ends_all_stages_and_that_is_said(struck_at: Path, usable: tuple[int, ...]) -> None:
     with pytest.raises(
         RunError, match=r"^the process that others are forked from ended, by hand .* try again$"

@@ -85,8 +85,8 @@ def test_a_sliced_model_goes_on_whole_and_the_other_way_round(tmp_path: Path) ->
     from pipelines import plan_of
 
     from profiler.capture import laid_out
-    from profiler.capture.forms import sliced_model
     from profiler.capture.layer_graph import capture
+    from profiler.capture.slice_model import sliced_model
 
     kind, path = small_models.Plain, tmp_path / "run.ckpt"
     captured = capture(build(kind), "model", laid_out(torch.zeros(SHAPE)))

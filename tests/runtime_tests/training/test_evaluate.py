@@ -5,8 +5,7 @@ import torch
 from torch import Tensor, nn
 
 from runtime.errors import InputError
-from runtime.training.evaluate import evaluated
-from runtime.training.metrics import accuracy
+from runtime.training.evaluate import accuracy, evaluated
 
 
 def scored(classes: list[int]) -> Tensor:
