@@ -137,7 +137,7 @@ def test_a_stage_that_fails_ends_the_run_at_once_and_is_named(  # noqa: PLR0917
 @pytest.mark.usefixtures("own_server")
 def test_a_forkserver_that_is_killed_ends_all_stages_and_that_is_said(struck_at: Path, usable: tuple[int, ...]) -> None:
     with pytest.raises(
-        RunError, match=r"^the process that others are forked from ended, by hand .* try again$"
+        RunError, match=r"^the process that others are forked from ended, by hand, .*; try again$"
     ) as caught:
         run(failing("orphan forward", RUN + 1), usable)
     assert time.perf_counter() - float(struck_at.read_text()) < TOLD_WITHIN_S
@@ -366,7 +366,7 @@ def test_the_terminal_has_its_cursor_back(command: list[str], tmp_path: Path) ->
     said = b""
     with started(command, tmp_path, stdin=theirs, stdout=theirs, stderr=theirs) as process:
         os.close(theirs)
-        while b"forward of" not in said:
+        while b"samples/s" not in said:
             said += os.read(ours, 4096)
         os.killpg(process.pid, signal.SIGINT)
         with suppress(OSError):  # the terminal is closed
