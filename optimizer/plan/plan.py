@@ -33,7 +33,7 @@ Difference = Annotated[float, Meta(ge=-1e6, le=1e6)]
 """Seconds, below 0 where something takes less."""
 EXACT, BOUNDED = "exact", "bounded"
 """Methods of the best split: proven, or not."""
-FORMAT_VERSION: Literal[17] = 17
+FORMAT_VERSION: Literal[18] = 18
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -183,7 +183,8 @@ class Plan(Shown):
         bottleneck_s: The largest stage's ``total_s``, over a network with the messages that it sends.
         lower_bound_s: No legal split has a smaller bottleneck than this.
         cut_after: The cuts that were forced, each by the layers it stands directly behind; legal splits have them.
-        crowding: As the profile has it: how many times as long a step takes beside no busy core, beside one, and so on.
+        neighbours: Beside how many busy cores its costs were taken; over a network, each rank has a machine
+            of its own.
     """
 
     model: Name
@@ -210,8 +211,8 @@ class Plan(Shown):
     cut_after: tuple[tuple[str, ...], ...] = ()
     network: NetworkProfile | None = None
     ties: tuple[Tie, ...] = ()
-    crowding: Annotated[tuple[Annotated[float, Meta(gt=0, le=1e6)], ...], Meta(min_length=1)] = (1.0,)
-    format_version: Literal[17] = FORMAT_VERSION
+    neighbours: Count = 0
+    format_version: Literal[18] = FORMAT_VERSION
     table: ClassVar[str] = "optimizer.report.plan_table:show_plan"
 
     @property
@@ -292,30 +293,6 @@ class Plan(Shown):
     def gap(self) -> float:
         """By how much a better split could at most be faster, as a share: bottleneck over lower bound, less one."""
         return self.bottleneck_s / self.lower_bound_s - 1 if self.lower_bound_s else float("inf")
-
-    def crowded(self, cores: int) -> float | None:
-        """Return how many times as slow stages may be if each has a core of its own, where they shared fewer.
-
-        As many stages were busy at once as there were cores. Each further one is taken to slow the others down by as
-        much as the last did that was measured.
-
-        Args:
-            cores: How many the stages shared.
-
-        Returns:
-            The factor; None where no stage shared a core, or where the profile was not taken beside busy cores.
-        """
-        if self.num_stages <= cores or len(self.crowding) < 2:
-            return None
-        each = max(0.0, self.crowding[-1] - self.crowding[-2])
-        known = min(self.num_stages, len(self.crowding))
-        most = self.crowding[known - 1] + each * (self.num_stages - known)
-        return max(1.0, most / self.crowding[min(cores, len(self.crowding)) - 1])
-
-    @property
-    def neighbours(self) -> int:
-        """Beside how many busy cores its costs were taken; over a network, each rank has a machine of its own."""
-        return 0 if self.network else len(self.crowding) - 1
 
     @property
     def imbalance(self) -> float:

@@ -44,7 +44,8 @@ def plan_of(
         )
         for index, stage in enumerate(stages)
     )
-    stages = tuple(eased(stages, 0 if network else profile.neighbours))
+    neighbours = 0 if network else profile.neighbours
+    stages = tuple(eased(stages, neighbours))
     bottleneck_ns = problem.bottleneck_ns(bounds)
     return Plan(
         model=profile.model,
@@ -75,7 +76,7 @@ def plan_of(
         cut_after=tuple(tuple(names_of(problem.costs, ideal)) for ideal in problem.forced),
         network=network,
         ties=profile.ties,
-        crowding=profile.crowding,
+        neighbours=neighbours,
     )
 
 

@@ -33,31 +33,6 @@ from profiler.settings import Config
 KINDS = ("forward", "backward", "update")
 
 
-@dataclass(frozen=True, slots=True)
-class PlainSteps:
-    """Plain steps, in seconds: beside no busy core, beside one, … (``fewer_s``); and in the rounds, beside them all.
-
-    The former were taken in turn, before some of the rounds.
-    """
-
-    fewer_s: Sequence[list[float]]
-    all_s: Sequence[float]
-
-    @property
-    def alone_s(self) -> Sequence[float]:
-        """What the steps took beside none."""
-        return self.fewer_s[0] if self.fewer_s else self.all_s
-
-    def beside_s(self) -> tuple[float, ...]:
-        """Return what a step takes beside one, beside two, … and all: by the median of its ratio to one beside none."""
-        usual_s = float(np.median(self.alone_s))
-        rows = [*self.fewer_s[1:], list(self.all_s)[::REST_EVERY]] if self.fewer_s else []
-        return tuple(
-            usual_s * float(np.median([beside / alone for beside, alone in zip(row, self.alone_s, strict=True)]))
-            for row in rows
-        )
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Measured:
     """All that was measured of one model, of its layers in order.
@@ -80,7 +55,7 @@ class Measured:
     in_place_shares: Sequence[float]
     accumulation_s: Sequence[float]
     casting_s: Sequence[float]
-    plain: PlainSteps
+    neighbours: int
     split: SplitSteps
     check_s: float
 
@@ -90,7 +65,7 @@ def profile_of(measured: Measured) -> Profile:
     config, captured = measured.config, measured.captured
     samples = measured.samples
     shares, alone = _shares(measured)
-    whole_step = timing(measured.plain.alone_s)
+    whole_step = timing(measured.alone.whole_step or samples.whole_step)
     return Profile(
         model=config.name,
         model_digest=captured.digest,
@@ -117,8 +92,8 @@ def profile_of(measured: Measured) -> Profile:
         peak_memory_bytes=measured.memory.peak_bytes if measured.memory else None,
         whole_step_s=whole_step.median_s,
         whole_step=whole_step,
-        neighbours=len(measured.plain.fewer_s),
-        beside_s=measured.plain.beside_s(),
+        neighbours=measured.neighbours,
+        beside_s=whole_step.median_s * _times_beside(measured),
         check_s=measured.check_s,
         closure_error=closure_error(samples),
         rounds=len(samples.whole_step),
@@ -127,6 +102,12 @@ def profile_of(measured: Measured) -> Profile:
         measured_at=datetime.now(UTC).isoformat(timespec="seconds"),
         typed=typed_for(config.typed, captured.form),
     )
+
+
+def _times_beside(measured: Measured) -> float:
+    """Return how many times as long a plain step takes beside busy cores as just before beside none."""
+    pairs = zip(measured.samples.whole_step[::REST_EVERY], measured.alone.whole_step, strict=False)
+    return float(np.median([beside_s / alone_s for beside_s, alone_s in pairs] or [1.0]))
 
 
 def _shares(measured: Measured) -> tuple[StepShares, StepShares | None]:

@@ -11,7 +11,7 @@ from profiler.capture import captured_model, minibatch, refuse_unfaithful
 from profiler.errors import CaptureError
 from profiler.execution import Captured
 from profiler.machine import blaming, claimed, expect_processes, pinned
-from profiler.measure.assemble_profile import Measured, PlainSteps, measure_copy_cost, profile_of
+from profiler.measure.assemble_profile import Measured, measure_copy_cost, profile_of
 from profiler.measure.count_work import count_work, refuse_other_work
 from profiler.measure.memory import Memory, measure_memory
 from profiler.measure.neighbours import REST_EVERY, Neighbours, busy_neighbours
@@ -52,7 +52,7 @@ def measure_profile(
     beside_us = busy_neighbours(config, captured.form, others) if others else nullcontext()
     with claimed(cores), pinned(core), beside_us as beside, blaming(config.name), redirect_stdout(sys.stderr):
         if beside:
-            beside.run(len(beside))
+            beside.run()
         copy_cost = measure_copy_cost(clocks.wall)
         # With a learning rate of 0 the update does all its work and the weights stay: they would soon fit the one
         # minibatch by heart, and layers whose time depends on the data, such as max pooling, would drift.
@@ -82,7 +82,7 @@ def measure_profile(
             in_place_shares=in_place_shares,
             accumulation_s=accumulation_s,
             casting_s=casting_s,
-            plain=rounds.plain,
+            neighbours=len(others),
             split=rounds.split,
             check_s=check_s,
         )
@@ -110,30 +110,18 @@ def _memory(config: Config, captured: Captured, core: int) -> Memory | None:
 
 
 class _Rounds:
-    """Rounds beside all neighbours; before some, these rest for a round beside none, and for plain steps beside one.
-
-    And beside two, and so on.
-    """
+    """Rounds beside all neighbours; before some, these rest for a round beside none."""
 
     def __init__(self, stepper: Stepper, beside: Neighbours | None) -> None:
         self._stepper, self._beside, self.alone, self.split = stepper, beside, Samples(), SplitSteps(stepper)
-        self.plain = PlainSteps([[] for _ in range(len(beside))] if beside else [], stepper.samples.whole_step)
 
     def take(self) -> None:
         if self._beside and len(self._stepper.samples.whole_step) % REST_EVERY == 0:
-            self._rest(self._beside)
+            self._beside.rest()
+            self._stepper.take(self.alone)
+            self._beside.run()
         self._stepper.round()
         self.split.after_round()
-
-    def _rest(self, beside: Neighbours) -> None:
-        for count, times_s in enumerate(self.plain.fewer_s):
-            beside.run(count)
-            if count:
-                times_s.append(self._stepper.plain_step())
-                continue
-            self._stepper.take(self.alone)
-            times_s.append(self.alone.whole_step[-1])
-        beside.run(len(beside))
 
 
 def measure_step(

@@ -1,7 +1,7 @@
 """Let other cores train the same model while rounds are taken, as they do when a pipeline runs.
 
 A lone core is optimistic: cores share the last cache, the memory's bandwidth and the clock. So the parts of a step are
-timed beside busy neighbours, and now and then they rest for a plain step, or all but some do.
+timed beside busy neighbours, and now and then they rest for a round.
 """
 
 from collections.abc import Iterator, Sequence
@@ -28,14 +28,17 @@ class Neighbours:
         self._processes = processes
         self._answers()
 
-    def __len__(self) -> int:
-        """Return how many there are."""
-        return len(self._processes)
+    def run(self) -> None:
+        """Let them run, and return when all of them do."""
+        self._tell("run")
 
-    def run(self, count: int) -> None:
-        """Let the first so many neighbours run and the others rest, and return when all of them do."""
-        for number, process in enumerate(self._processes):
-            process.send("run" if number < count else "rest")
+    def rest(self) -> None:
+        """Let them rest, and return when all of them do."""
+        self._tell("rest")
+
+    def _tell(self, word: str) -> None:
+        for process in self._processes:
+            process.send(word)
         self._answers()
 
     def _answers(self) -> None:

@@ -29,7 +29,7 @@ from profiler.profile.layers import (
 from profiler.settings import BOUNDED_NORM
 from profiler.shown import Shown
 
-FORMAT_VERSION: Literal[15] = 15
+FORMAT_VERSION: Literal[16] = 16
 LOUD = 0.2
 """From which uncertainty on nothing can be said."""
 
@@ -49,7 +49,7 @@ class Profile(Shown):
         peak_memory_bytes: Largest resident size of a process in whole steps, above an empty one; None where the kernel
             keeps no peak.
         neighbours: How many other cores trained the same model while all else was timed.
-        beside_s: What the plain step takes beside one busy core, beside two, and so on to ``neighbours``.
+        beside_s: What the plain step takes beside them.
         check_s: How long its layers were held against the model itself, before all else; 0 where nobody did.
         closure_error: By how much the parts of a step are more than the plain steps before and after it, as a share.
         uncertainty: The largest half-width of an interval among the ten costliest layers, as a share of its cost.
@@ -82,7 +82,7 @@ class Profile(Shown):
     whole_step_s: Seconds
     whole_step: Timing
     neighbours: Count = 0
-    beside_s: tuple[Seconds, ...] = ()
+    beside_s: Seconds = 0.0
     check_s: Seconds = 0.0
     closure_error: float
     rounds: Count
@@ -90,7 +90,7 @@ class Profile(Shown):
     foreign_load: float
     measured_at: str
     typed: tuple[str, ...] = ()
-    format_version: Literal[15] = FORMAT_VERSION
+    format_version: Literal[16] = FORMAT_VERSION
     table: ClassVar[str] = "profiler.report.table:show_profile"
 
     @property
@@ -122,11 +122,6 @@ class Profile(Shown):
         A stage's heap holds about as much beyond its parts.
         """
         return max(0, (self.peak_memory_bytes or 0) - sum(self.memory_parts))
-
-    @property
-    def crowding(self) -> tuple[float, ...]:
-        """How many times as long a step takes beside no busy core, beside one, and so on."""
-        return (1.0, *(time_s / self.whole_step_s for time_s in self.beside_s))
 
     @property
     def form(self) -> Form:

@@ -123,9 +123,8 @@ def _time_facts(profile: Profile) -> str:
     step_s = profile.whole_step_s
     busy = ""
     if profile.neighbours:
-        times = profile.crowding[-1]
         cores = counted(profile.neighbours, "other core")
-        busy = f" ({precise_ms(step_s * times)} ms with {cores} busy, as timed here)"
+        busy = f" ({precise_ms(profile.beside_s)} ms with {cores} busy, as timed here)"
     known = f", the costliest layers known to ±{profile.uncertainty:.0%}" if profile.uncertainty else ""
     return f"One training step: {precise_ms(step_s)} ms{busy}. {counted(profile.rounds, 'round')}{known}."
 

@@ -6,7 +6,6 @@ from profiler.public import on_demand
 
 if TYPE_CHECKING:
     from runtime.pipeline.core_assignment import (
-        LEAST,
         core_count,
         cores_for,
         default_clock,

@@ -49,9 +49,6 @@ def noisy(core: int, foreign_load: float) -> str:
     )
 
 
-LEAST = "should each further busy core slow the others down as much as the last one did in the profile"
-
-
 def taking_turns(stages: int, cores: int) -> str:
     """Say what the virtual clock tells, and what it leaves out."""
     if stages <= cores:

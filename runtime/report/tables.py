@@ -37,7 +37,7 @@ def splits_table(comparison: Comparison, most: int | None = None) -> ResultTable
         table.add_row(
             rank_of(part, comparison),
             called(comparison, part),
-            f"{speed_of(part)}{_least(part, comparison)}",
+            speed_of(part),
             interval_of(part.throughput_samples_per_s) if dropped >= last else f"dropped after {dropped}",
             f"{part.predicted_throughput_samples_per_s:.1f}",
             _times(comparison.ratio(part.name)),
@@ -151,10 +151,3 @@ def _makespan(part: Contender, comparison: Comparison) -> str:
     if not comparison.request.minibatches:
         return "–"
     return f"{part.makespan_s.median:.2f}" if part.makespan_s else ""
-
-
-def _least(part: Contender, comparison: Comparison) -> str:
-    """Return in brackets what is left at worst with a core for every stage, where they took turns on fewer."""
-    crowded = part.plan.crowded(comparison.core_count) if comparison.clock == "virtual" else None
-    speed = part.throughput_samples_per_s
-    return f" ({speed.median / crowded:.1f})" if crowded and speed else ""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from optimizer.plan import Plan
 from optimizer.schedule import SCHEDULES, groups, has_steady_state
 from profiler.report import ResultTable, counted, mib, ms
-from runtime.pipeline import LEAST, noisy, sharing, taking_turns
+from runtime.pipeline import noisy, sharing, taking_turns
 from runtime.results import ActionRecord, RunResult
 
 if TYPE_CHECKING:
@@ -132,8 +132,6 @@ def _doubts(result: RunResult) -> list[str]:
     """Return what casts doubt on a run, and what its clock leaves out."""
     said = []
     if result.clock == "virtual":
-        if crowded := result.plan.crowded(result.core_count):
-            said.append(f"At worst {result.throughput_samples_per_s / crowded:.1f} samples/s, {LEAST}.")
         said.append(taking_turns(len(result.stages), result.core_count))
     busiest = max(result.stages, key=lambda stage: stage.measured.foreign_load)
     if not result.comparable:

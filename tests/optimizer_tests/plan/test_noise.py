@@ -169,7 +169,7 @@ def beside(times_ms: Sequence[float], slower: Sequence[float], neighbours: int) 
         replace(layer, alone_s=layer.step_s / factor) for layer, factor in zip(found.layers, slower, strict=True)
     )
     loss = Loss(forward_s=1e-12, backward_s=0.0, alone_s=1e-12)
-    return replace(found, layers=layers, loss=loss, neighbours=neighbours, beside_s=(1.0,) * neighbours)
+    return replace(found, layers=layers, loss=loss, neighbours=neighbours)
 
 
 @pytest.mark.parametrize(
@@ -195,5 +195,5 @@ def test_the_interval_lies_between_neighbours_that_are_always_busy_and_none() ->
 
 
 def test_a_profile_beside_no_busy_core_eases_nothing() -> None:
-    plan = planned(replace(beside([10, 1], [1.2, 1.2], 1), neighbours=0, beside_s=()), 2)
+    plan = planned(replace(beside([10, 1], [1.2, 1.2], 1), neighbours=0), 2)
     assert [stage.ease for stage in plan.stages] == [1.0, 1.0]

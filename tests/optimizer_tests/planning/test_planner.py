@@ -48,24 +48,6 @@ def test_memory_is_versions_gradients_momentum_activations_and_slots() -> None:
     ]
 
 
-@pytest.mark.parametrize(
-    ("crowding", "cores", "factor"),
-    [
-        ((1.0, 1.1), 2, 1.3 / 1.1),  # a tenth for each of three neighbours, and one was there
-        ((1.0, 1.2, 1.3, 1.5), 2, 1.5 / 1.2),
-        ((1.0, 1.2, 1.1), 2, 1.0),
-        ((1.0, 1.1), 4, None),
-        ((1.0,), 2, None),
-    ],
-)
-def test_what_more_busy_cores_cost_goes_on_as_measured(
-    crowding: tuple[float, ...], cores: int, factor: float | None
-) -> None:
-    plan = replace(Planner(chain([1, 2, 3, 4]), 4, 8).optimized(), crowding=crowding)
-    found = plan.crowded(cores)
-    assert found == (None if factor is None else pytest.approx(factor))
-
-
 def test_what_ties_layers_together_is_said_where_it_keeps_a_model_from_being_cut() -> None:
     names = ("embedding", "block", "head")
     tied = replace(

@@ -45,8 +45,7 @@ def unsteady(seed: int, model: str = "vgg16") -> Profile:
                 left_bytes=own.saved_bytes // 2)
         for own in found.layers
     )  # fmt: skip
-    found = replace(found, layers=layers, loss=replace(found.loss, alone_s=found.loss.step_s), neighbours=2,
-                    beside_s=(1.1, 1.25))  # fmt: skip
+    found = replace(found, layers=layers, loss=replace(found.loss, alone_s=found.loss.step_s), neighbours=2)
     found = replace(found, peak_memory_bytes=sum(found.memory_parts) + 12_345)
     return with_rounds(found, [[numbers.lognormvariate(0, 0.1) for _ in range(30)] for _ in layers])
 

@@ -11,7 +11,6 @@ from profiler.capture import captured_model
 from profiler.errors import ProcessError
 from profiler.machine import neighbouring_cores
 from profiler.measure import measure_profile
-from profiler.measure.assemble_profile import PlainSteps
 from profiler.measure.neighbours import REST_EVERY, busy_neighbours
 from profiler.profile import PLAIN_FORM
 from profiler.rounds.time_budget import LEAST_ROUNDS
@@ -34,11 +33,11 @@ def test_neighbours_work_when_told_and_rest_when_told(usable: tuple[int, ...]) -
         def worked_s() -> float:
             return float(sum(neighbour.cpu_times()[:2]))
 
-        beside.run(1)
+        beside.run()
         before = worked_s()
         while worked_s() < before + 0.05:
             pass
-        beside.run(0)
+        beside.rest()
         resting = worked_s()
         os.sched_yield()
         assert worked_s() == resting
@@ -48,38 +47,31 @@ def test_neighbours_work_when_told_and_rest_when_told(usable: tuple[int, ...]) -
 def test_a_neighbour_that_dies_is_told_and_nothing_is_left(usable: tuple[int, ...]) -> None:
     others = children()
     with busy_neighbours(CONFIG, PLAIN_FORM, usable[-1:]) as beside:
-        beside.run(1)
+        beside.run()
         (neighbour,) = children() - others
         neighbour.kill()
         with pytest.raises(ProcessError, match="ended"):
-            beside.run(0)
+            beside.rest()
     assert children() == others
 
 
-def test_parts_are_timed_beside_neighbours_and_some_plain_steps_beside_fewer(usable: tuple[int, ...]) -> None:
+def test_rounds_are_taken_beside_neighbours_and_some_beside_none(usable: tuple[int, ...]) -> None:
     cores, others = [usable[0], usable[-1], usable[-1]], children()
     found = measure_profile(CONFIG, captured_model(CONFIG), cores, lambda _share: None, budget_s=0.1)
-    assert found.neighbours == len(found.beside_s) == 2
+    assert found.neighbours == 2
+    assert found.beside_s > 0
     assert found.rounds >= LEAST_ROUNDS
     assert len(found.whole_step.samples_s) == -(-found.rounds // REST_EVERY)
     assert all(layer.alone_s is not None for layer in found.layers)
     assert found.loss.alone_s is not None
-    assert found.crowding == (1.0, *(beside_s / found.whole_step_s for beside_s in found.beside_s))
     assert children() == others
 
 
 def test_without_neighbours_every_plain_step_is_one_beside_none(usable: tuple[int, ...]) -> None:
     found = measure_profile(CONFIG, captured_model(CONFIG), usable[:1], lambda _share: None, budget_s=0.1)
-    assert (found.neighbours, found.crowding) == (0, (1.0,))
+    assert (found.neighbours, found.beside_s) == (0, found.whole_step_s)
     assert all(layer.alone_s is None for layer in found.layers)
     assert len(found.whole_step.samples_s) == found.rounds
-
-
-def test_what_steps_take_beside_others_is_relative_to_those_just_before() -> None:
-    """A machine that slows down all the time, where one neighbour costs a tenth and two cost half."""
-    pace = [1.0, 2.0, 4.0]
-    plain = PlainSteps([[3.0 * own for own in pace], [3.3 * own for own in pace]], [4.5, 9.0, 9.0, 9.0, 18.0])
-    assert plain.beside_s() == pytest.approx((6.6, 9.0))
 
 
 def test_more_neighbours_than_cores_are_refused() -> None:
