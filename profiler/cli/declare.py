@@ -131,11 +131,6 @@ def positive(text: str) -> int:
     return number
 
 
-def count(text: str) -> int:
-    """Parse a whole number from 0 up."""
-    return 0 if text == "0" else positive(text)
-
-
 def shape(text: str) -> tuple[int, ...]:
     """Parse a shape such as ``16,32``."""
     return tuple(positive(part) for part in text.split(","))

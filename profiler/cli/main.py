@@ -10,7 +10,7 @@ import profiler.measure
 import profiler.report
 from profiler.cli.command import execute
 from profiler.cli.console import emit_json, note, note_anyway, progress, screen, stdout
-from profiler.cli.declare import add_options, count, duration, option, positive, switch
+from profiler.cli.declare import add_options, duration, option, positive, switch
 from profiler.cli.options import CommonOptions, configs
 from profiler.cli.parser import Parser
 from profiler.commands import MODULES, again, command, typed_as
@@ -45,7 +45,6 @@ class ProfileOptions(CommonOptions):
         float | None,
         option("time for rounds, 5 at least (30s, 15 rounds)", "--budget", type=duration, metavar="30s"),
     ] = None
-    neighbours: Annotated[int | None, option("busy cores beside (--stages less one)", type=count, metavar="N")] = None
     output: Annotated[
         Path | None,
         option("folder, or profile x.json", "-o", "--output", under="output", type=Path, metavar="PATH"),
@@ -72,9 +71,7 @@ def profile_all(options: ProfileOptions) -> int:
     places, profiles = _places(wanted, options.output), []
     for place in places:
         refuse_unwritable(place, "profile", "-o")
-    cores = profiler.machine.neighbouring_cores(
-        profiler.machine.usable_cores(wanted[0].cores), wanted[0].stages, options.neighbours
-    )
+    cores = profiler.machine.neighbouring_cores(profiler.machine.usable_cores(wanted[0].cores), wanted[0].stages)
     with progress("profile", len(wanted)) as advance:
         for number, (config, place) in enumerate(zip(wanted, places, strict=True), 1):
             about_s = (options.budget_s or BUDGET_S) + PREPARATION_S

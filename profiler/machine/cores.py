@@ -34,23 +34,10 @@ def usable_cores(wanted: Sequence[int] = ()) -> tuple[int, ...]:
     return tuple(wanted)
 
 
-def neighbouring_cores(usable: Sequence[int], stages: int, neighbours: int | None = None) -> tuple[int, ...]:
-    """Return the core to measure on and those of its neighbours: as many as are busy when ``stages`` run.
-
-    Args:
-        usable: The cores that may be used.
-        stages: How many stages are planned for.
-        neighbours: How many neighbours are wanted, if it is not one for each other stage that has a physical core.
-    """
-    if neighbours is None:
-        first = {physical_core(core): core for core in reversed(usable)}
-        return tuple(core for core in usable if first[physical_core(core)] == core)[:stages]
-    if neighbours >= len(usable):
-        raise ProcessError(
-            f"{neighbours} neighbours and the core that is measured need {neighbours + 1} cores and this process may "
-            f"use {len(usable)}; use --neighbours {len(usable) - 1} or fewer"
-        )
-    return tuple(usable[: neighbours + 1])
+def neighbouring_cores(usable: Sequence[int], stages: int) -> tuple[int, ...]:
+    """Return the core to measure on and those of its neighbours: one for each other stage that has a physical core."""
+    first = {physical_core(core): core for core in reversed(usable)}
+    return tuple(core for core in usable if first[physical_core(core)] == core)[:stages]
 
 
 def physical_core(core: int) -> tuple[str, str]:

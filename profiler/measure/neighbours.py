@@ -53,7 +53,7 @@ def busy_neighbours(config: Config, form: Form, cores: Sequence[int]) -> Iterato
         try:
             beside = Neighbours([stack.enter_context(helper(_train, config, form, core)) for core in cores])
         except ProcessError as error:
-            fewer = "--neighbours 0 of python -m profiler" if typed_form() else "cores=(0,)"
+            fewer = "--cores 0 of python -m profiler" if typed_form() else "cores=(0,)"
             raise ProcessError(f"{error} Or profile beside no busy core, with {fewer}.") from error
         yield beside
 

@@ -182,8 +182,8 @@ def test_the_command_line_names_options_where_python_names_arguments(
 
 OF_COMMANDS = {
     "--batch-size", "--checkpoint", "--clock", "--cut-after", "--data", "--fresh", "--image-size", "--links", "--log",
-    "--model", "--neighbours", "--nnodes", "--node-rank", "--nproc-per-node", "--out", "--plan", "--profile",
-    "--sample-shape", "--vocabulary",
+    "--model", "--nnodes", "--node-rank", "--nproc-per-node", "--out", "--plan", "--profile", "--sample-shape",
+    "--vocabulary",
 }  # fmt: skip
 """Options of what cannot be had from Python: cuts that are forced, links, ranks, data and models by name."""
 

@@ -74,12 +74,6 @@ def test_without_neighbours_every_plain_step_is_one_beside_none(usable: tuple[in
     assert len(found.whole_step.samples_s) == found.rounds
 
 
-def test_more_neighbours_than_cores_are_refused() -> None:
-    assert neighbouring_cores([3, 5, 7], 4, 1) == (3, 5)
-    with pytest.raises(ProcessError, match="use --neighbours 2 or fewer"):
-        neighbouring_cores([3, 5, 7], 4, 3)
-
-
 def test_as_many_cores_are_busy_as_will_be(monkeypatch: pytest.MonkeyPatch) -> None:
     """Of three cores on two physical ones."""
     monkeypatch.setattr("profiler.machine.cores.physical_core", lambda core: ("", str(core % 2)))

@@ -167,7 +167,6 @@ def test_stages_that_outnumber_the_cores_say_by_which_clock_they_ran(
             "raised in its training step: LookupError: no gradient here",
         ),
         (PROFILE, ["--model", "small_models:varying", "--image-size", "16"], "let its factory build the same model"),
-        (PROFILE, ["--model", "alexnet", "--neighbours", "4711"], "4711 neighbours"),
         (
             PROFILE,
             ["--model", "small_models:forks", "--image-size", "16"],
@@ -581,7 +580,7 @@ def test_a_run_is_traced_drawn_and_told(profiled: Path, capsys: pytest.CaptureFi
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["profile", "--neighbors", "1"], "did you mean '--neighbours'?); see stageplan profile --help"),
+        (["profile", "--stagse", "1"], "did you mean '--stages'?); see stageplan profile --help"),
         (["plan", "--profile", "none.json"], "cannot read none.json"),
         (["run", "--plan", "none.json"], "cannot read none.json"),
         (["train", "--plan", "none.json", "--data", "a:b"], "cannot read none.json"),
