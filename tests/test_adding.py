@@ -1,4 +1,4 @@
-"""CONTRIBUTING says where a scheme, a planner and a column are added: the commands know a toy of each at once."""
+"""CONTRIBUTING says where a scheme and a planner are added: the commands know a toy of each at once."""
 
 import shutil
 from pathlib import Path
@@ -10,7 +10,6 @@ from optimizer.cli.main import main as optimizer
 from optimizer.plan import Plan
 from optimizer.planning import Planner, naming, other_planners
 from profiler.files import read_json, to_json, write_whole
-from profiler.report import columns, rows
 from profiler.settings import configs_folder
 
 
@@ -52,10 +51,3 @@ def test_a_planner_is_a_function_and_its_name(
     plan = planned(profile, "toy")
     assert (plan.method, plan.cuts) == ("toy", ("l0",))
     assert "toy" in capsys.readouterr().out
-
-
-def test_a_column_is_a_row_of_the_list_of_columns(monkeypatch: pytest.MonkeyPatch) -> None:
-    toy = columns.Column("time", "letters", lambda _profile, layer: str(len(layer.name)), lambda _profile: "all")
-    monkeypatch.setattr(columns, "COLUMNS", (*columns.COLUMNS, toy))
-    table = rows(chain([1, 2]), "time")
-    assert "letters" in str(table)

@@ -18,7 +18,6 @@ from profiler.errors import ConfigError
 from profiler.files import to_json, write_whole
 from profiler.output_files import refuse_unwritable
 from profiler.profile import form_named, profile_warnings
-from profiler.report import VIEWS, View
 from profiler.rounds import BUDGET_S
 from profiler.settings import Config
 
@@ -49,7 +48,6 @@ class ProfileOptions(CommonOptions):
         Path | None,
         option("folder, or profile x.json", "-o", "--output", under="output", type=Path, metavar="PATH"),
     ] = None
-    view: Annotated[View, option("which columns (time)", under="output", choices=VIEWS)] = "time"
     top: Annotated[int, option("how many layers, the costliest (10)", under="output", type=positive, metavar="K")] = 10
     all: Annotated[bool, switch("all layers, as captured", under="output")] = False
 
@@ -90,8 +88,7 @@ def profile_all(options: ProfileOptions) -> int:
             for warning in profile_warnings(profile) if options.json or screen().quiet else []:  # else below the table
                 note_anyway(f"{config.name}: {warning}")
             if not options.json and not screen().quiet:
-                every = profiler.report.rows(profile, options.view) if options.all else None
-                profiler.report.show(every or profiler.report.costliest(profile, options.view, options.top), stdout())
+                profiler.report.show_profile(profile, stdout(), None if options.all else options.top)
                 stdout().print(f"Next: {again('plan', profile.typed)}", soft_wrap=True)
             note(f"{config.name}: kept in {place}")
     emit_json(profiles if options.json else [])

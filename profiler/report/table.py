@@ -1,78 +1,60 @@
-"""Views of a profile as tables."""
+"""A profile as a table: of each of the costliest layers, what it takes, what it hands on, and what it keeps."""
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from profiler.profile import Layer, Profile, more_or_less, parts_s, profile_warnings
-from profiler.report.columns import Column, View, columns, folded, half_width, precise_ms
+from profiler.report.fold_layers import folded
 from profiler.report.rich_table import ResultTable
 from profiler.report.text import counted, mib
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-_FIRST_OUT = (
-    "GFLOP", "forward ±", "backward ±", "send ms", "momentum MiB", "gradients MiB", "kind", "bf16 ms", "params MiB",
-    "output MiB", "update ms",
+COLUMNS = (
+    "layer", "kind", "forward\nms", "backward\nms", "update\nms", "share", "output\nMiB", "saved\nMiB",
 )  # fmt: skip
-
-
+FIRST_OUT = ("kind", "update\nms", "saved\nMiB", "output\nMiB")
 SHOWN = 10
 """So many layers fit on a screen with what is said of them."""
 
 
-@dataclass(frozen=True, slots=True)
-class Rows:
-    """A profile as text: one row a layer, and the totals of all; what is said below, and what columns mean."""
+def show_profile(profile: Profile, console: "Console", top: int | None = SHOWN) -> None:
+    """Print a table of a profile, and below it what else is known and what casts doubt on it.
 
-    title: str
-    names: tuple[str, ...]
-    layers: tuple[tuple[str, ...], ...]
-    total: tuple[str, ...]
-    facts: str
-    explained: Mapping[str, str]
-    warnings: tuple[str, ...]
-
-
-def rows(profile: Profile, view: View = "time") -> Rows:
-    """Return a row for each layer, as captured, with all columns of a view, the loss, and the totals."""
-    chosen = columns(view)
-    body = _rows_of(profile.layers, profile, chosen)
-    if view == "time":
-        body.append(("loss", profile.loss_name or "cross-entropy", *_loss(profile, chosen)))
-    return Rows(
-        title=_title(profile),
-        names=("layer", "kind", *(column.name for column in chosen)),
-        layers=tuple(body),
-        total=("total", f"{len(profile.layers)} layers", *(column.total(profile) for column in chosen)),
-        facts=_FACTS[view](profile),
-        explained={column.name: column.explanation for column in chosen if column.explanation},
-        warnings=tuple(profile_warnings(profile)),
-    )
-
-
-def costliest(profile: Profile, view: View = "time", top: int = SHOWN) -> Rows:
-    """Return rows of the costliest layers only, or modules where layers are many: what one screen has room for."""
-    chosen = columns(view)
+    Args:
+        profile: Of which model.
+        console: Where to.
+        top: How many layers, the costliest first, or modules where layers are many; None: all layers, as captured.
+    """
     modules = folded(profile.layers)
-    shown = sorted(modules, key=lambda layer: layer.step_s, reverse=True)[:top]
-    share = sum(layer.step_s for layer in shown) / (sum(layer.step_s for layer in modules) or 1.0)
-    what = "layers" if len(modules) == len(profile.layers) else f"modules of {len(profile.layers)} layers"
-    rest = f" Shown: the top {len(shown)} of {len(modules)} {what}, {share:.0%} of a step; --all lists every layer."
-    return Rows(
-        title=_title(profile),
-        names=("layer", "kind", *(column.name for column in chosen)),
-        layers=tuple(_rows_of(shown, profile, chosen)),
-        total=(),
-        facts=_FACTS[view](profile) + (rest if len(shown) < len(profile.layers) else ""),
-        explained={},
-        warnings=tuple(profile_warnings(profile)),
+    shown = profile.layers if top is None else sorted(modules, key=lambda layer: layer.step_s, reverse=True)[:top]
+    table = ResultTable(
+        _title(profile),
+        COLUMNS,
+        words=COLUMNS[:2],
+        first_out=FIRST_OUT,
+        total=_total(profile) if top is None else (),
+        compact=True,
     )
+    whole_s = parts_s(profile.layers, profile.loss)
+    for layer in shown:
+        times = (precise_ms(time_s) for time_s in (layer.forward_s, layer.backward_s, layer.update_s))
+        sizes = (mib(size, 2) for size in (layer.output_bytes, layer.saved_bytes))
+        table.add_row(layer.name, layer.kind, *times, f"{layer.step_s / whole_s:.1%}", *sizes)
+    if top is None:
+        loss = profile.loss
+        times = (precise_ms(time_s) for time_s in (loss.forward_s, loss.backward_s))
+        table.add_row("loss", profile.loss_name or "cross-entropy", *times, "", f"{loss.step_s / whole_s:.1%}")
+    console.print(table)
+    rest = _rest(profile, shown, modules) if len(shown) < len(profile.layers) else ""
+    for line in (f"{_time(profile)}{rest}", _memory(profile), *profile_warnings(profile)):
+        console.print(line)
 
 
-def _rows_of(layers: Sequence[Layer], profile: Profile, chosen: Sequence[Column]) -> list[tuple[str, ...]]:
-    return [(layer.name, layer.kind, *(column.cell(profile, layer) for column in chosen)) for layer in layers]
+def precise_ms(seconds: float) -> str:
+    """Return milliseconds with the digits that mean something."""
+    return f"{seconds * 1e3:.3f}" if seconds < 0.01 else f"{seconds * 1e3:.1f}"
 
 
 def _title(profile: Profile) -> str:
@@ -81,67 +63,38 @@ def _title(profile: Profile) -> str:
     return f"{profile.model}, batch {batch} of {'×'.join(map(str, sample))}{form}, one core of {profile.machine.cpu}"
 
 
-def show_profile(profile: Profile, console: "Console") -> None:
-    """Print the costliest layers of a profile."""
-    show(costliest(profile), console)
+def _total(profile: Profile) -> tuple[str, ...]:
+    layers, loss = profile.layers, profile.loss
+    forward_s = sum(layer.forward_s for layer in layers) + loss.forward_s
+    backward_s = sum(layer.backward_s for layer in layers) + loss.backward_s
+    update_s = sum(layer.update_s for layer in layers)
+    sizes = (sum(layer.output_bytes for layer in layers), sum(layer.saved_bytes for layer in layers))
+    return (
+        "total", counted(len(layers), "layer"), precise_ms(forward_s), precise_ms(backward_s), precise_ms(update_s),
+        "100.0%", *(mib(size, 2) for size in sizes),
+    )  # fmt: skip
 
 
-def show(table_rows: Rows, console: "Console") -> None:
-    """Print the rows as a table."""
-    table = ResultTable(
-        table_rows.title,
-        table_rows.names,
-        words=table_rows.names[:2],
-        first_out=_FIRST_OUT,
-        explained=table_rows.explained,
-        caption=table_rows.facts if table_rows.total else "",
-        total=table_rows.total,
-        compact=not table_rows.total,
-    )
-    for row in table_rows.layers:
-        table.add_row(*row)
-    console.print(table)
-    if not table_rows.total:
-        console.print(table_rows.facts)
-    for warning in table_rows.warnings:
-        console.print(warning)
+def _rest(profile: Profile, shown: Sequence[Layer], modules: Sequence[Layer]) -> str:
+    """Say how much of a step is shown."""
+    share = sum(layer.step_s for layer in shown) / (sum(layer.step_s for layer in modules) or 1.0)
+    what = "layers" if len(modules) == len(profile.layers) else f"modules of {len(profile.layers)} layers"
+    return f" Shown: the top {len(shown)} of {len(modules)} {what}, {share:.0%} of a step; --all lists every layer."
 
 
-def _loss(profile: Profile, chosen: Sequence[Column]) -> list[str]:
-    loss = profile.loss
-    cells = {
-        "forward ms": precise_ms(loss.forward_s),
-        "forward ±": half_width(loss.forward),
-        "backward ms": precise_ms(loss.backward_s),
-        "backward ±": half_width(loss.backward),
-        "share": f"{(loss.forward_s + loss.backward_s) / parts_s(profile.layers, profile.loss):.1%}",
-    }
-    return [cells.get(column.name, "") for column in chosen]
-
-
-def _time_facts(profile: Profile) -> str:
-    step_s = profile.whole_step_s
+def _time(profile: Profile) -> str:
     busy = ""
     if profile.neighbours:
         cores = counted(profile.neighbours, "other core")
         busy = f" ({precise_ms(profile.beside_s)} ms with {cores} busy, as timed here)"
     known = f", the costliest layers known to ±{profile.uncertainty:.0%}" if profile.uncertainty else ""
-    return f"One training step: {precise_ms(step_s)} ms{busy}. {counted(profile.rounds, 'round')}{known}."
+    step = precise_ms(profile.whole_step_s)
+    return f"One training step: {step} ms{busy}. {counted(profile.rounds, 'round')}{known}."
 
 
-def _memory_facts(profile: Profile) -> str:
+def _memory(profile: Profile) -> str:
     parts = sum(profile.memory_parts)
     said = f"Parameters, gradients, momentum, saved and the largest transient: {mib(parts, 2)} MiB"
     if not profile.peak_memory_bytes:
         return f"{said}; this kernel keeps no peak to check it with."
-    share = parts / profile.peak_memory_bytes - 1
-    return (
-        f"{said}, {more_or_less(share)} than the {mib(profile.peak_memory_bytes, 2)} MiB that a whole step took; what "
-        "that held beyond them, holes in the heap and what kernels keep, is added to each stage."
-    )
-
-
-_FACTS: dict[View, Callable[[Profile], str]] = {
-    "time": _time_facts,
-    "memory": _memory_facts,
-}
+    return f"{said}, {more_or_less(parts / profile.peak_memory_bytes - 1)} than a whole step took."

@@ -5,7 +5,6 @@ import sys
 from collections.abc import Callable
 from dataclasses import replace
 from fractions import Fraction
-from functools import partial
 from pathlib import Path
 
 if __name__ == "__main__":
@@ -27,7 +26,7 @@ from optimizer.report import show_explanation, show_gain, show_partitions, show_
 from optimizer.schedule import MOST_LISTED
 from profiler.files import read_json
 from profiler.profile import CopyCost, Profile
-from profiler.report import VIEWS, View, costliest, show
+from profiler.report import show_profile
 from runtime.cli.links import show_links
 from runtime.cli.verify import show_verification
 from runtime.report import show_comparison
@@ -62,10 +61,6 @@ def plans() -> tuple[Planner, dict[str, Plan]]:
     return planner, plans_for(
         (OPTIMIZED, *schemes, "uniform", "pipedream"), Models(planner), schemes, lambda _said: None
     )
-
-
-def one_view(view: View, console: Console) -> None:
-    show(costliest(profile(), view), console)
 
 
 def optimizer(console: Console) -> None:
@@ -150,7 +145,7 @@ def train(console: Console) -> None:
 
 
 SCREENS: dict[str, Callable[[Console], None]] = {
-    **{f"profile-{view}": partial(one_view, view) for view in VIEWS},
+    "profile": lambda console: show_profile(profile(), console),
     "optimizer": optimizer,
     "optimizer-all": every_planner,
     "explain": explanation,

@@ -128,7 +128,8 @@ def test_results_print_as_tables_show_as_html_and_are_kept_and_read_again(tmp_pa
     profile = stageplan.profile(model, torch.randn(4, 6), budget_s=0.1)
     plan = stageplan.plan(profile, stages=2)
     assert profile.model == plan.model == "Sequential"
-    for number, (result, words) in enumerate([(profile, "forward ms"), (plan, "Expected over 12 minibatches: ")]):
+    said = ("One training step: ", "Expected over 12 minibatches: ")
+    for number, (result, words) in enumerate(zip((profile, plan), said, strict=True)):
         assert words in str(result)
         html = result._repr_html_()
         assert html.startswith("<pre>")

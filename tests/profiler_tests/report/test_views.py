@@ -1,13 +1,16 @@
 """What a profile says of itself: its doubts, and its rows as a table."""
 
+import io
 from dataclasses import replace
 
 import pytest
-from strategies import COPY_COST, chain, layer, profile
+from rich.console import Console
+from strategies import chain, layer, profile
 
 from profiler.commands import MODULES, typed_as
 from profiler.profile import INPUT, Profile, profile_warnings
-from profiler.report import costliest, rows
+from profiler.report import show_profile
+from profiler.report.rich_table import WIDE
 from profiler.rounds import drift, foreign_load
 
 
@@ -51,16 +54,37 @@ def test_foreign_load_is_what_the_core_did_for_others() -> None:
     assert foreign_load([1.0], [1.5]) == 0.0
 
 
+def printed(found: Profile, top: int | None = 10) -> str:
+    console = Console(file=io.StringIO(), width=WIDE, highlight=False, markup=False)
+    show_profile(found, console, top)
+    return console.file.getvalue()  # type: ignore[attr-defined,no-any-return]
+
+
+def rows(shown: str) -> dict[str, list[str]]:
+    """The cells of each row, by its first."""
+    lines = [line.split() for line in shown.splitlines()]
+    return {line[0]: line[1:] for line in lines if line and line[0] in {"a", "b|c", "d", "e", "loss", "total"}}
+
+
 def test_rows_are_in_captured_order_or_the_costliest_first() -> None:
-    assert [row[0] for row in rows(three()).layers] == ["a", "b|c", "d", "loss"]
-    assert [row[0] for row in costliest(three()).layers] == ["b|c", "d", "a"]
-    assert [row[0] for row in costliest(three(), top=1).layers] == ["b|c"]
-    assert "Shown: the top 1 of 3 layers" in costliest(three(), top=1).facts
-    assert "--all" not in costliest(three()).facts, "which has them all"
+    assert list(rows(printed(three(), None))) == ["a", "b|c", "d", "loss", "total"]
+    assert list(rows(printed(three()))) == ["b|c", "d", "a"]
+    assert list(rows(printed(three(), 1))) == ["b|c"]
+    assert "Shown: the top 1 of 3 layers" in printed(three(), 1)
+    assert "--all" not in printed(three()), "which has them all"
 
 
-def test_a_row_holds_every_cost_that_a_stage_pays() -> None:
-    found = dict(zip(rows(three()).names, rows(three()).layers[1], strict=True))
-    assert (found["forward ms"], found["backward ms"], found["update ms"]) == ("10.0", "20.0", "30.0")
-    assert found["send ms"] == f"{COPY_COST.seconds(1000) * 1e3:.3f}"
-    assert found["share"] == f"{60 / 81.2:.1%}"
+def test_a_row_holds_what_a_layer_takes_hands_on_and_keeps() -> None:
+    held = replace(layer("e", (1, 2, 3)), output_bytes=3 << 20, saved_bytes=5 << 19)
+    shown = rows(printed(replace(three(), layers=(*three().layers, held)), None))
+    assert shown["b|c"][1:5] == ["10.0", "20.0", "30.0", f"{60 / 87.2:.1%}"]
+    assert shown["e"][-2:] == ["3.00", "2.50"]
+    assert shown["total"][:2] == ["4", "layers"]
+    assert shown["total"][4:6] == ["42.0", "100.0%"]
+
+
+@pytest.mark.parametrize(
+    ("peak_bytes", "words"), [(None, "this kernel keeps no peak"), (1 << 40, "100.0% less than a whole step took.")]
+)
+def test_what_layers_hold_is_said_beside_the_peak(peak_bytes: int | None, words: str) -> None:
+    assert words in printed(replace(three(), peak_memory_bytes=peak_bytes))

@@ -489,9 +489,10 @@ def test_a_profile_of_another_form_makes_no_such_plan(capsys: pytest.CaptureFixt
     assert "with its layers whole, and --slice fc=2 cuts some inside; plan for the profile" in line
 
 
-def test_the_view_of_memory_is_a_table_of_its_own(in_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert PROFILE([*MODEL, "--budget", "0.1s", "-o", "here.json", "--view", "memory"]) == 0
-    assert "transient MiB" in capsys.readouterr().out
+def test_every_layer_and_the_totals_are_shown_where_asked(in_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert PROFILE([*MODEL, "--budget", "0.1s", "-o", "here.json", "--all"]) == 0
+    shown = capsys.readouterr().out
+    assert [name for name in (" loss ", " total ", "Shown: the top") if name in shown] == [" loss ", " total "]
     assert (in_folder / "here.json").is_file()
 
 
