@@ -7,7 +7,6 @@ forward and its captured layers start from the same buffers and generators, in t
     the sample              outputs, and buffers afterwards
     another minibatch       the same, and by one backward the gradient of every parameter; with other values and of
                             another size, as far as the model takes them
-    that in eval mode       outputs, where the model's forward has the same layers there (else nothing runs its layers)
 
 After each run the generators of torch, Python and numpy stand alike, for a branch may be taken by chance; and the model
 has changed no number, text or container in plain Python, for what it keeps there may decide a later forward.
@@ -23,11 +22,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from profiler.capture.following import follow
 from profiler.capture.inputs import laid_out
 from profiler.capture.undo import own_buffers, plain_values, seed_generators, untouched
 from profiler.errors import CaptureError, one_line
-from profiler.execution import Captured, Ref, fetch_attribute, run_layer, whole
+from profiler.execution import Captured, fetch_attribute, run_layer, whole
 from profiler.machine import blaming
 from profiler.profile import INPUT
 
@@ -88,8 +86,7 @@ def refuse_unfaithful(captured: Captured, inputs: Tensor, targets: Tensor | None
     sample = _Batch(inputs, targets)
     with untouched(captured.model), _one_thread(), blaming(captured.name):
         _refuse_difference(captured, sample, backward=False)
-        other = _refuse_on_another(captured, sample, backward=True)
-        _refuse_other_eval(captured, other)
+        _refuse_on_another(captured, sample, backward=True)
 
 
 def refuse_unfaithful_briefly(captured: Captured, inputs: Tensor, targets: Tensor | None = None) -> None:
@@ -135,8 +132,8 @@ def _shrink_buffers(model: nn.Module) -> None:
             buffer.mul_(_SHRUNK)
 
 
-def _refuse_on_another(captured: Captured, sample: _Batch, *, backward: bool) -> _Batch:
-    """Hold layers against their model on the minibatch, least like the sample, that it takes, and return that."""
+def _refuse_on_another(captured: Captured, sample: _Batch, *, backward: bool) -> None:
+    """Hold layers against their model on the minibatch, least like the sample, that it takes."""
     if backward:
         with torch.no_grad():
             parameters = list(filter(_is_continuous, captured.model.parameters()))
@@ -151,9 +148,8 @@ def _refuse_on_another(captured: Captured, sample: _Batch, *, backward: bool) ->
         except Exception:  # noqa: BLE001, S112 - whatever a model says of a minibatch that its user never gave it
             continue
         _refuse_parting(captured, other, plain, before, backward=backward)
-        return other
+        return
     _refuse_difference(captured, sample, backward=backward)
-    return sample
 
 
 def _others(captured: Captured, sample: _Batch) -> Iterator[_Batch]:
@@ -282,25 +278,6 @@ def _differences(captured: Captured, batch: _Batch, plain: _Run, layers: _Run) -
 def _changes(before: Mapping[str, str], after: Mapping[str, str]) -> list[str]:
     changed = [name for name in after if before.get(name, after[name]) != after[name]]
     return [f"{name} (from {before[name][:40]} to {after[name][:40]})" for name in changed]
-
-
-def _refuse_other_eval(captured: Captured, batch: _Batch) -> None:
-    """Hold layers against the model in eval mode, if its forward calls the same ones there."""
-    modes = [(module, module.training) for module in captured.model.modules()]
-    captured.model.eval()
-    try:
-        try:
-            operations, returned, _ = follow(captured.model, captured.name, captured.inputs, batch.inputs)
-            outputs = [head for head in captured.loss.heads(returned) if isinstance(head, Ref)]
-        except CaptureError:  # as of what only training never does
-            return
-        here, there = ([(own.name, own.kind, own.settings) for own in side]
-                       for side in (operations, captured.operations))  # fmt: skip
-        if here == there and len(outputs) == len(captured.outputs):
-            _refuse_difference(captured, batch, backward=False)
-    finally:
-        for module, mode in modes:
-            module.training = mode
 
 
 def _first_difference(captured: Captured, batch: _Batch) -> str:

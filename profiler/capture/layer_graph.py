@@ -7,7 +7,6 @@ from typing import Any
 
 import networkx as nx
 from torch import Tensor, nn
-from torch.nn.parameter import is_lazy
 
 from profiler.capture.following import follow
 from profiler.capture.lend_weights import with_lent_weights
@@ -54,11 +53,6 @@ def capture(
         precision: In which all layers run.
         inputs: How the model is called with a minibatch.
     """
-    lazy = [path for path, parameter in model.named_parameters() if is_lazy(parameter)]
-    if lazy:
-        raise CaptureError(
-            f"model '{name}' has not been run yet: parameter '{lazy[0]}' has no shape; run it once in its factory"
-        )
     with untouched(model):
         operations, returned, inputs = follow(model, name, inputs, sample)
     loss, outputs = _losing(name, loss, returned)

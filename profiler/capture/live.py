@@ -16,11 +16,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from profiler.capture.fidelity import same_bits
 from profiler.capture.layer_graph import capture
 from profiler.capture.sendable import make_sendable, refuse_unfit_parameters, refuse_unsendable
 from profiler.capture.slice_model import sliced_model
-from profiler.capture.undo import plain_values
 from profiler.errors import ModelError, one_line
 from profiler.execution import (
     ONE_TENSOR,
@@ -95,7 +93,6 @@ def live_model(model: nn.Module, sample: Any, loss: Any = None, name: str | None
         copied = copy.deepcopy(model)
     except Exception as error:
         raise ModelError(f"the model cannot be copied: {type(error).__name__}: {one_line(error)}") from error
-    _refuse_other_copy(model, copied)
     if not copied.training:  # of a model in training, modules that are frozen in eval mode stay so
         copied.train()
     make_sendable(copied)
@@ -162,23 +159,6 @@ def _loss_of(loss: Any) -> Loss:
         return OwnLoss(model_loss)
     refuse_unsendable(loss, "the loss")
     return OwnLoss(loss)
-
-
-def _refuse_other_copy(model: nn.Module, copied: nn.Module) -> None:
-    """Refuse a copy that is not like its model, whose classes may say themselves how they are copied."""
-    values, theirs = plain_values(model), plain_values(copied)
-    differing = [name for name in {**values, **theirs} if values.get(name) != theirs.get(name)]
-    tensors, others = ({**dict(own.named_parameters()), **dict(own.named_buffers())} for own in (model, copied))
-    differing += [path for path in {**tensors, **others} if not same_bits(tensors.get(path), others.get(path))]
-    pairs = zip(model.named_modules(), copied.modules(), strict=False)
-    differing += [f"the hooks of '{path}'" for (path, own), other in pairs if _hooks(own) != _hooks(other)]
-    for name in differing:
-        raise ModelError(f"a copy of the model differs in {name}; let copy.deepcopy of it keep all that it has")
-
-
-def _hooks(module: nn.Module) -> list[int]:
-    kept = (module._forward_pre_hooks, module._forward_hooks, module._backward_pre_hooks, module._backward_hooks)  # noqa: SLF001
-    return [len(hooks) for hooks in kept]
 
 
 def captured_live(live: LiveModel, form: Form = PLAIN_FORM) -> Captured:

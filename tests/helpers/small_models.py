@@ -526,10 +526,6 @@ def two_lines() -> nn.Module:
     raise ValueError("no such file\nand more")
 
 
-def lazy() -> nn.Module:
-    return nn.Sequential(nn.Flatten(), nn.LazyLinear(5))
-
-
 def hooked() -> nn.Module:
     model = Plain()
     model.layers[1].register_forward_hook(lambda *_: None)

@@ -113,23 +113,6 @@ def test_a_forward_of_its_own_in_eval_mode_is_nobodys_business() -> None:
     refuse_unfaithful(captured_of(OnlyInEval), torch.randn(SHAPE), torch.tensor([0, 1, 2, 3]))
 
 
-class OtherInEval(small_models.Plain):
-    """Calls the same layers in both modes, and in eval mode one of them with another tensor."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.scales = [torch.ones(()), torch.full((), 2.0)]
-
-    def forward(self, x: Tensor) -> Tensor:
-        y: Tensor = self.layers(x) * self.scales[0 if self.training else 1]
-        return y
-
-
-def test_layers_are_held_against_the_model_in_eval_mode_too() -> None:
-    with pytest.raises(CaptureError, match="computes something else than its captured layers"):
-        refuse_unfaithful(captured_of(OtherInEval), torch.randn(SHAPE), torch.tensor([0, 1, 2, 3]))
-
-
 class FixedSize(small_models.Plain):
     """Takes four samples and no other number."""
 
@@ -216,26 +199,3 @@ def test_holding_a_model_leaves_no_mark() -> None:
     assert set(vars(model)) == attributes
     assert model.training
     assert all(parameter.grad is None for parameter in model.parameters())
-
-
-class Forgetful(small_models.Plain):
-    """Says itself how it is copied, and forgets a number on the way."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.scale = 3.0
-
-    def __deepcopy__(self, _memo: dict[int, Any]) -> nn.Module:
-        return type(self)()
-
-    def forward(self, x: Tensor) -> Tensor:
-        y: Tensor = self.layers(x) * self.scale
-        return y
-
-
-def test_a_copy_that_is_not_like_its_model_is_refused() -> None:
-    model = build(Forgetful)
-    assert isinstance(model, Forgetful)
-    model.scale = 2.0
-    with pytest.raises(ModelError, match="a copy of the model differs in the attribute 'scale'"):
-        live_model(model, torch.randn(SHAPE))

@@ -234,7 +234,6 @@ def test_the_layer_that_overwrote_the_result_made_it() -> None:
         (small_models.Pair(), "for each head"),
         (nn.Sequential(nn.Conv2d(3, 4, 3), nn.Flatten(0)), "returns a tensor of shape"),
         (nn.Sequential(), "no layers"),
-        (small_models.lazy(), "has no shape"),
         (small_models.hooked(), "cannot be sent to the process of a stage"),
         (nn.Flatten(), "nothing to train"),
         (nn.Sequential(nn.Conv2d(3, 4, 3), nn.Flatten(), nn.Linear(3, 4)), "layer '2' (Linear)"),
