@@ -36,8 +36,8 @@ def line(comparison: Comparison) -> str:
     """Return a comparison's line of the table."""
     audit, request = comparison.audit, comparison.request
     errors = [split.settled_error for split in audit.splits]
-    plans = {part.name: part.plan for part in comparison.partitions}
-    even = min(audit.splits, key=lambda split: plans[split.partition].imbalance)
+    totals = {part.name: [stage.total_s for stage in part.plan.stages] for part in comparison.partitions}
+    even = min(audit.splits, key=lambda split: max(totals[split.partition]) / statistics.mean(totals[split.partition]))
     others = [split.settled_error for split in audit.splits if split is not even]
     bias = even.settled_error - statistics.mean(others) if others else 0.0
     kept = [split.kept for split in audit.splits if split.kept is not None]

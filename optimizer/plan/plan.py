@@ -24,7 +24,6 @@ from profiler.profile import (
     Seconds,
     Shape,
     Slicing,
-    Tie,
 )
 from profiler.shown import Shown
 
@@ -210,7 +209,6 @@ class Plan(Shown):
     memory_limit_bytes: Bytes | None = None
     cut_after: tuple[tuple[str, ...], ...] = ()
     network: NetworkProfile | None = None
-    ties: tuple[Tie, ...] = ()
     neighbours: Count = 0
     format_version: Literal[18] = FORMAT_VERSION
     table: ClassVar[str] = "optimizer.report.plan_table:show_plan"
@@ -294,11 +292,6 @@ class Plan(Shown):
         """By how much a better split could at most be faster, as a share: bottleneck over lower bound, less one."""
         return self.bottleneck_s / self.lower_bound_s - 1 if self.lower_bound_s else float("inf")
 
-    @property
-    def imbalance(self) -> float:
-        """Largest stage over mean stage."""
-        totals = [stage.total_s for stage in self.stages]
-        return max(totals) * len(totals) / sum(totals) if sum(totals) else 1.0
 
 
 def _around(layer: str) -> list[str]:

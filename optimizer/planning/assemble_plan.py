@@ -75,7 +75,6 @@ def plan_of(
         memory_limit_bytes=problem.memory_limit_bytes,
         cut_after=tuple(tuple(names_of(problem.costs, ideal)) for ideal in problem.forced),
         network=network,
-        ties=profile.ties,
         neighbours=neighbours,
     )
 

@@ -64,11 +64,10 @@ class Planner:
         self.costs: Costs = costs_of(profile, pace)
         most = len(self.costs.parts)
         if stages > most:
-            why = f" ({'; '.join(tie.words for tie in profile.ties)})" if profile.ties else ""
             fewer = " or fewer" if most > 1 else ""
             raise PartitionError(
                 f"{profile.model} cannot be cut into {stages} stages: it has {counted(most, 'part')} that a cut may "
-                f"separate{why}; use --stages {most}{fewer}"
+                f"separate; use --stages {most}{fewer}"
             )
         forced = forced_cuts(self.costs, cut_after)
         if len(forced) >= stages:

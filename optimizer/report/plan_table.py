@@ -1,7 +1,7 @@
 """Show a plan stage by stage, and beside the plans of the schemes."""
 
 import textwrap
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from optimizer.explain import cannot_be, ceiling_of, times_one_core
@@ -19,8 +19,6 @@ if TYPE_CHECKING:
 
 _SHARES = ("of layers", "of FLOPs", "of time")
 _TOTALS = ("total ms", "RAM MiB", "sent MiB")
-UNEVEN = 1.5
-"""Largest stage over mean stage, from which on it is said what keeps a plan from being even."""
 TOO_LOUD = (
     "Nothing is promised: by the profile so many stages would be faster than so many cores can be, so the machine was "
     "too loud to tell; profile again when less else runs."
@@ -74,9 +72,6 @@ def show_plan(plan: Plan, console: "Console", profile: Profile | None = None, al
     console.print(TOO_LOUD if loud else expectation(plan))
     if sentence := waiting_words(plan):
         console.print(f"{sentence[0].upper()}{sentence[1:]}.")
-    if plan.imbalance > UNEVEN:
-        for sentence in _tied(plan):
-            console.print(sentence)
 
 
 def _claim(plan: Plan, profile: Profile | None) -> str:
@@ -123,15 +118,6 @@ def show_gain(
         console.print(f"That is {' and '.join(said)}; --all lists each.")
     if not plan.network:
         console.print(_ceiling(ceiling_of(planner, alone), plan.num_stages))
-
-
-def _tied(plan: Plan) -> Iterator[str]:
-    """Yield what keeps layers of the slowest stage together, if they share parameters."""
-    largest = max(plan.stages, key=lambda stage: stage.total_s)
-    for tie in plan.ties:
-        if set(tie.layers) <= set(largest.layers):
-            where = f"stage {plan.stages.index(largest)} has all that lies there."
-            yield f"{tie.words}, so no cut may come between them, and {where}"
 
 
 def _place(plan: Plan, index: int) -> str:

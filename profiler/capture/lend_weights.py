@@ -16,7 +16,7 @@ from typing import Any
 from torch import Tensor, nn
 from torch.fx.node import map_aggregate
 
-from profiler.execution import LENT, Attribute, Functional, Operation, Ref, fetch_attribute, is_plain
+from profiler.execution import Attribute, Functional, Operation, Ref, fetch_attribute, is_plain
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +54,7 @@ def with_lent_weights(model: nn.Module, operations: Sequence[Operation]) -> tupl
             for at, borrower in zip(others, borrowing, strict=True):
                 made[at] = borrower
             lending.setdefault(owner, []).append(
-                Operation(index=0, name=name, kind=LENT, target=Lend(), args=(Attribute(path),), kwargs={})
+                Operation(index=0, name=name, kind="Lent", target=Lend(), args=(Attribute(path),), kwargs={})
             )
     if not lending:
         return tuple(operations)

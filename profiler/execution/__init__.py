@@ -9,7 +9,6 @@ if TYPE_CHECKING:
     from profiler.execution.blocks import Blocks, feature_dim, part_names
     from profiler.execution.gradient_place import LARGE_BYTES, has_place, onednn_lowers
     from profiler.execution.graph import (
-        LENT,
         Applied,
         Attribute,
         Captured,

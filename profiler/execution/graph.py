@@ -12,9 +12,8 @@ from torch.fx.node import map_aggregate
 from profiler.execution.inputs import ONE_TENSOR, Inputs
 from profiler.execution.loss import CrossEntropy, Loss, cross_entropy
 from profiler.execution.trees import Leaf
-from profiler.profile import INPUT, PLAIN_FORM, Edge, Form, Tie
+from profiler.profile import INPUT, PLAIN_FORM, Edge, Form
 
-LENT = "Lent"
 """The kind of a layer that hands a weight on to other layers, as a value."""
 Autocast = Literal["", "on", "off"]
 """Whether a layer runs under autocast, in float32 beside layers that do, or as its model says."""
@@ -183,22 +182,6 @@ class Captured:
     def run(self, minibatch: torch.Tensor) -> Any:
         """Return what the model itself makes of a minibatch."""
         return self.inputs.call(self.model, minibatch)
-
-    @property
-    def ties(self) -> tuple[Tie, ...]:
-        """Return which layers share parameters or buffers; one that lends a weight is none of them."""
-        first = {id(tensor): path for path, tensor in (*self.model.named_parameters(), *self.model.named_buffers())}
-        users: dict[str, list[str]] = {}
-        for operation in (own for own in self.operations if own.kind != LENT):
-            own = [fetch_attribute(self.model, path) for path in operation.attributes()]
-            if isinstance(operation.target, nn.Module):
-                own += [*operation.target.parameters(), *operation.target.buffers()]
-            for path in {first[id(tensor)] for tensor in own}:
-                users.setdefault(path, []).append(operation.name)
-        shared: dict[tuple[str, ...], list[str]] = {}
-        for path, names in users.items():
-            shared.setdefault(tuple(names), []).append(path)
-        return tuple(Tie(layers=names, shared=tuple(sorted(paths))) for names, paths in shared.items() if names[1:])
 
     def parameter_bytes(self, layer: str) -> int:
         """Return the size of a layer's parameters."""

@@ -84,7 +84,6 @@ def profile_of(measured: Measured) -> Profile:
         layers=_layers(measured, shares, alone),
         edges=captured.edges,
         inseparable=captured.inseparable,
-        ties=captured.ties,
         outputs=captured.outputs,
         loss=_loss(shares, alone),
         copy_cost=measured.copy_cost,

@@ -33,7 +33,6 @@ if TYPE_CHECKING:
         Name,
         Seconds,
         Shape,
-        Tie,
         Timing,
         parts_s,
     )

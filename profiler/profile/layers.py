@@ -126,20 +126,6 @@ class Edge:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Tie:
-    """Layers that share parameters or buffers, so no cut may separate them; ``shared`` has the paths of these."""
-
-    layers: tuple[str, ...]
-    shared: tuple[str, ...]
-
-    @property
-    def words(self) -> str:
-        """What ties them, such as ``embedding and classifier share 'embedding.weight'``."""
-        *others, last = self.layers
-        return f"{', '.join(others)} and {last} share {', '.join(map(repr, self.shared))}"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class CopyCost:
     """The time that copying bytes into a neighbouring stage's slot costs the sender, as measured."""
 

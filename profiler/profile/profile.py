@@ -22,7 +22,6 @@ from profiler.profile.layers import (
     Name,
     Seconds,
     Shape,
-    Tie,
     Timing,
     parts_s,
 )
@@ -73,7 +72,6 @@ class Profile(Shown):
     layers: tuple[Layer, ...]
     edges: tuple[Edge, ...]
     inseparable: tuple[Annotated[tuple[str, ...], Meta(min_length=1)], ...]
-    ties: tuple[Tie, ...] = ()
     outputs: tuple[str, ...] = ()
     loss: Loss
     copy_cost: CopyCost

@@ -18,7 +18,7 @@ from torch.fx.node import map_aggregate
 
 from optimizer.plan import Plan
 from optimizer.schedule import Pace
-from profiler.execution import LENT, Captured, layer_seed
+from profiler.execution import Captured, layer_seed
 from runtime.worker import data
 
 
@@ -36,7 +36,7 @@ def calls_of(graph: fx.Graph) -> list[fx.Node]:
 def stages_of_calls(captured: Captured, plan: Plan, model: nn.Module) -> dict[str, int]:
     """The stage of each fx node; a layer that only lends a weight is none."""
     homes = {layer: number for number, stage in enumerate(plan.stages) for layer in stage.layers}
-    layers = [operation.name for operation in captured.operations if operation.kind != LENT]
+    layers = [operation.name for operation in captured.operations if operation.kind != "Lent"]
     calls = calls_of(graph_of(model))
     dead = [node for node in calls if node.op == "call_module" and not node.users and node.target not in layers]
     home = zip([node for node in calls if node not in dead], layers, strict=True)

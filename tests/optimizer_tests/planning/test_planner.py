@@ -12,7 +12,7 @@ from optimizer.plan import Plan, distinct
 from optimizer.plan.forecast import predict
 from optimizer.planning import Models, Planner, load_schemes, partition_names, plan_for
 from profiler.files import from_json, to_json
-from profiler.profile import INPUT, Edge, Profile, Slicing, Tie
+from profiler.profile import INPUT, Profile, Slicing
 
 
 @settings(deadline=None, max_examples=60)
@@ -48,24 +48,6 @@ def test_memory_is_versions_gradients_momentum_activations_and_slots() -> None:
     ]
 
 
-def test_what_ties_layers_together_is_said_where_it_keeps_a_model_from_being_cut() -> None:
-    names = ("embedding", "block", "head")
-    tied = replace(
-        profile([layer(name) for name in names], pairwise((INPUT, *names)), [("embedding", "head")]),  # type: ignore[arg-type]
-        ties=(Tie(layers=("embedding", "head"), shared=("embedding.weight",)),),
-    )
-    words = r"it has 1 part that a cut may separate \(embedding and head share 'embedding.weight'\); use --stages 1$"
-    with pytest.raises(PartitionError, match=words):
-        Planner(tied, 2, 8)
-    before = replace(
-        tied,
-        layers=(layer("start", (0, 0, 0)), *tied.layers),
-        edges=(*tied.edges, Edge(source="start", target="embedding")),
-    )
-    shown = " ".join(str(Planner(before, 2, 8).optimized()).split())
-    assert "embedding and head share 'embedding.weight', so no cut may come between them, and stage 1 has all" in shown
-    even = Planner(replace(before, layers=(layer("start", (3, 3, 3)), *tied.layers)), 2, 8).optimized()
-    assert "share" not in str(even).replace("Share", "")
 
 
 def test_a_plan_survives_its_file() -> None:
