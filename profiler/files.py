@@ -5,7 +5,6 @@ import dataclasses
 import errno
 import fcntl
 import hashlib
-import json
 import os
 import re
 from collections.abc import Callable, Collection, Iterator, Sequence
@@ -230,7 +229,6 @@ def from_json(content: bytes, kind: type[T], origin: str) -> T:
     name, command = about.name, maker(about.maker, o=about.usual_name)
     try:
         value = msgspec.json.decode(content, type=kind, dec_hook=_as_text)
-        json.loads(content, object_pairs_hook=_once, parse_int=str)  # only keys matter, and a number may be huge
     except msgspec.ValidationError as error:
         keys = json_keys(content)
         other = next((each.name for each in KINDS.values() if each.key in keys and about.key not in keys), "")
@@ -245,26 +243,12 @@ def from_json(content: bytes, kind: type[T], origin: str) -> T:
         raise FileError(f"{origin} is not a {name}: {error}; make it anew with {command}") from error
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise FileError(f"{origin} is not a {name}: it is no JSON ({error}); make it anew with {command}") from error
-    except _StandsTwiceError as error:
-        raise FileError(f"{origin} has the key '{error}' twice in one place; make it anew with {command}") from error
     refuse_control_signs(content, origin, f"make it anew with {command}")
     keys = json_keys(content)
     if keys.get(_CHECKSUM) != _checksum(keys):
         why = "was changed after it was written" if _CHECKSUM in keys else f"lacks the {_CHECKSUM} of its content"
         raise FileError(f"{origin} {why}; make it anew with {command}")
     return value
-
-
-class _StandsTwiceError(Exception):
-    """A key that an object of JSON has twice."""
-
-
-def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    members = dict(pairs)
-    if len(members) < len(pairs):
-        keys = [key for key, _ in pairs]
-        raise _StandsTwiceError(next(key for key in keys if keys.count(key) > 1))
-    return members
 
 
 def json_keys(content: bytes) -> dict[str, Any]:

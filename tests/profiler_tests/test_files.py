@@ -53,6 +53,16 @@ def test_a_wrong_file_is_refused_in_one_sentence(old: bytes, new: bytes, words: 
     assert "\n" not in str(refused.value)
 
 
+def test_of_a_key_that_stands_twice_the_last_counts_for_the_checksum_too() -> None:
+    content = to_json(chain([1]))
+    first, last = (content.replace(b'"model": "test"', twice) for twice in (
+        b'"model": "x", "model": "test"', b'"model": "test", "model": "x"',
+    ))  # fmt: skip
+    assert from_json(first, Profile, "p.json") == chain([1])
+    with pytest.raises(FileError, match="was changed after it was written"):
+        from_json(last, Profile, "p.json")
+
+
 def test_another_kind_of_file_is_called_what_it_is() -> None:
     plan = to_json(Planner(chain([1, 2, 3]), 2, 8).optimized())
     with (
