@@ -22,7 +22,7 @@ def plan(
     stages: Annotated[Count, Hint("write stages=4")] | None = None,
     method: str = EXACT,
     memory_limit_bytes: Annotated[Count, Hint("write memory_limit_bytes=2 << 30 for 2 GiB, say")] | None = None,
-    cut_after: Sequence[str] = (),
+    cut_after: Annotated[Sequence[str], Hint("write cut_after=['features.5'], say")] = (),
     links: Annotated[NetworkProfile, Hint("load one with stageplan.load('links.json')")] | None = None,
     minibatches: Count | None = None,
     schedule: ScheduleName = ASYNCHRONOUS,

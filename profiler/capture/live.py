@@ -48,7 +48,7 @@ Model = Annotated[nn.Module, Hint("the model comes first: profile(model, sample)
 LossFunction = Annotated[
     Callable[[Any, Tensor], Tensor] | Literal["model"], Hint("write loss=torch.nn.functional.mse_loss, say")
 ]
-Sample = Annotated[object, Hint("")]
+Sample = object
 """Annotations of arguments: a model, its loss, a minibatch of inputs (N, …), and one that may have targets with it."""
 MODEL_LOSS = "model"
 """The loss that a model returns itself."""

@@ -3,13 +3,14 @@
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Annotated
 
 from optimizer.schedule import ASYNCHRONOUS, pace_of
 from profiler.capture import SEED, LossFunction, Model, Sample, as_file, live_model
 from profiler.cli import Screen, on_screen, settled_precision
 from profiler.machine import refuse_reimport
 from profiler.profile import PrecisionName
-from profiler.python_arguments import Cores, Count, python_face
+from profiler.python_arguments import Cores, Count, Hint, python_face
 from profiler.python_words import python_words
 from profiler.settings import DEFAULT_RULE, Update
 from runtime.compare import Comparison, Views, carry_out, job_of, request_of
@@ -24,7 +25,7 @@ def compare(
     *,
     loss: LossFunction | None = None,
     stages: Count = 4,
-    partitions: Sequence[str] = ("all",),
+    partitions: Annotated[Sequence[str], Hint("write partitions=['all'], say")] = ("all",),
     repeats: Count = 3,
     minibatches: Count | None = None,
     full: bool = False,

@@ -83,7 +83,7 @@ def test_links_are_planned_for_from_python_too() -> None:
     [
         ({"method": "best"}, "there is no method 'best'"),
         ({"method": "uniform", "cut_after": ["l0"]}, "cut_after is of the best split and"),
-        ({"cut_after": "l0"}, "cut_after has to be a list"),
+        ({"cut_after": "l0"}, "cut_after cannot be 'l0': it has to be a list"),
         ({"cut_after": ["l0,"]}, "'l0,' is not a list of layers"),
     ],
 )
