@@ -199,7 +199,7 @@ Bar = tuple[Kind, int, float, float]
 """An action in a timeline: its kind, its minibatch, and when it started and ended, in seconds from the first start."""
 
 RUN_FORMAT_VERSION: Literal[12] = 12
-VERIFICATION_FORMAT_VERSION: Literal[9] = 9
+VERIFICATION_FORMAT_VERSION: Literal[10] = 10
 
 
 def is_comparable(clock: Clock, core_count: int, stages: int) -> bool:
@@ -301,10 +301,6 @@ class Digests:
     buffers: str
 
 
-ROUNDING = 1e-4
-"""Largest relative difference that counts as rounding: a few updates multiply the 1e-7 of a single sum."""
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PartitionVerification:
     """Whether one split trained what its replay trains.
@@ -313,8 +309,6 @@ class PartitionVerification:
         identical: Whether losses, weights and buffers agree in every bit.
         first_difference: Where they part, in words.
         digests: Of what the pipeline trained; likewise ``replay_digests``.
-        uncut_error: The largest relative difference of a loss, weight or buffer from what the model itself trains,
-            neither captured nor cut; None where a schedule, precision or slice trains something else.
     """
 
     name: str
@@ -323,12 +317,6 @@ class PartitionVerification:
     first_difference: str | None
     digests: Digests
     replay_digests: Digests
-    uncut_error: float | None = None
-
-    @property
-    def verified(self) -> bool:
-        """Whether the split trained what its replay trains and, within rounding, what the uncut model does."""
-        return self.identical and (self.uncut_error is None or self.uncut_error <= ROUNDING)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -349,4 +337,4 @@ class Verification:
     channel: ChannelName
     seed: int
     partitions: tuple[PartitionVerification, ...]
-    format_version: Literal[9] = VERIFICATION_FORMAT_VERSION
+    format_version: Literal[10] = VERIFICATION_FORMAT_VERSION

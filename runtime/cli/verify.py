@@ -53,7 +53,7 @@ def verify_all(options: VerifyOptions) -> int:
         verifications = [_verified(options, config, plans, cores, session) for config, plans in wanted]
         if options.json and session.leads:
             emit_json(verifications)
-    return 0 if all(part.verified for verification in verifications for part in verification.partitions) else FAILED
+    return 0 if all(part.identical for verification in verifications for part in verification.partitions) else FAILED
 
 
 def _wanted(options: VerifyOptions) -> list[tuple[Config, dict[str, Plan]]]:
@@ -90,12 +90,10 @@ def _verified(
         progress(config.name, steps) as advance,
         profiler.machine.pinned(cores[0]),
     ):
-        uncut = {form: runtime.verify.Uncut(execution) for form, execution in executions.items()}
         for index in sorted(set(first)):
             name = names[index]
-            form = plans[name].form
             parts[name] = runtime.verify.verify(
-                name, plans[name], executions[form], minibatches, partial(advance, 1, name), uncut=uncut[form]
+                name, plans[name], executions[plans[name].form], minibatches, partial(advance, 1, name)
             )
     verification = Verification(
         model=config.name,
@@ -127,16 +125,4 @@ def show_verification(verification: Verification, console: "Console") -> None:
         verdict = "bit-identical: losses, weights, buffers"
         if part.first_difference:
             verdict = f"DIFFERS: {part.first_difference}"
-        console.print(
-            f"{part.name:{width}}  {verdict}{_uncut_words(part)}  {part.digests.weights[:12]}", soft_wrap=True
-        )
-
-
-def _uncut_words(part: PartitionVerification) -> str:
-    """Return how a split compares with the model itself; nothing where that trains something else."""
-    if part.uncut_error is None:
-        return ""
-    if part.uncut_error == 0:
-        return "; so is the uncut model"
-    word = "the uncut model agrees within rounding" if part.verified else "the uncut model DIFFERS"
-    return f"; {word} (by {part.uncut_error:.1g} at most)"
+        console.print(f"{part.name:{width}}  {verdict}  {part.digests.weights[:12]}", soft_wrap=True)

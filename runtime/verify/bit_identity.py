@@ -1,7 +1,6 @@
-"""Hold what a pipeline trained against a replay in one process, bit for bit, and against the uncut model.
+"""Hold what a pipeline trained against a replay in one process, bit for bit.
 
-The replay runs the captured layers by the same recurrence, whatever the schedule. The model itself, neither captured
-nor cut, trains the same under synchronous schedules.
+The replay runs the captured layers by the same recurrence, whatever the schedule.
 """
 
 import math
@@ -17,7 +16,6 @@ from profiler.execution import Captured
 from runtime.pipeline import Execution, refuse_other_data
 from runtime.results import Digests, PartitionVerification
 from runtime.verify.replay import Pairs, Recurrence, Replay, Trained
-from runtime.verify.uncut import Uncut
 from runtime.worker import Checksums, Synthetic, digest_of_all
 
 
@@ -27,8 +25,6 @@ def verify(
     execution: Execution,
     minibatches: int,
     advance: Callable[[], None],
-    *,
-    uncut: Uncut | None = None,
 ) -> PartitionVerification:
     """Run a plan in the pipeline, replay it in this process, which is settled as a stage is, and compare.
 
@@ -38,7 +34,6 @@ def verify(
         execution: What runs it.
         minibatches: How many.
         advance: Called ``minibatches + 1`` times in all.
-        uncut: What the uncut model trains, to be held against that, too.
     """
     with execution.loaded(plan, minibatches) as loaded:
         outcome = loaded.run_loaded()
@@ -50,7 +45,6 @@ def verify(
         with redirect_stdout(sys.stderr):  # what user code prints is no result
             pairs = minibatches_again(execution, minibatches, outcome.checksums)
             trained = _replay(plan, execution, minibatches).run(pairs, execution.settings.seed, advance)
-            error = uncut.error(pairs, losses, state) if uncut else None
         difference = next(_differences(losses, state, trained), None)
         verification = PartitionVerification(
             name=name,
@@ -59,7 +53,6 @@ def verify(
             first_difference=difference,
             digests=_digests(captured, losses, state),
             replay_digests=_digests(captured, trained.losses, trained.state),
-            uncut_error=error,
         )
     verification, *_ = execution.session.exchange(verification, PartitionVerification | None)
     assert verification is not None
