@@ -106,7 +106,7 @@ def fault_line(fate: str, plan: Path) -> str:
 def struck(fate: str, plan: Path) -> tuple[float, str]:
     """Strike one run; return how long it took until all others had said so, and what the last one said."""
     struck_rank = 0 if fate == "rank 0 killed" else 2
-    command = [sys.executable, "-m", "runtime", "run", "--plan", str(plan), "--batches", "3000"]
+    command = [sys.executable, "-m", "runtime", "run", "--plan", str(plan), "--batches", "1000"]
     with tempfile.TemporaryDirectory() as folder, reserved_port() as port:
         said = [Path(folder) / f"{rank}.err" for rank in range(4)]
         ranks = [

@@ -86,7 +86,7 @@ def main() -> None:
     for path in options.run:
         run = read_json(path, RunResult)
         durations, usual = recorded(run)
-        rule, fixed = shares(run.plan.pace, len(run.stages), run.recorded_minibatches, usual, durations)
+        rule, fixed = shares(run.plan.pace, len(run.stages), run.minibatches, usual, durations)
         print(f"{path}: rule {rule:.3f}, orders fixed before {fixed:.3f} of the pace")
     if options.run:
         return

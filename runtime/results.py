@@ -120,7 +120,7 @@ class StageRun:
         host: The name of the host that it ran on; ``core``, on which core there.
         clock_error_s: By how much its times may be off against those of the first stage; nothing on the same host.
         whole: Its times in the whole of the run.
-        actions: Those of the minibatches that were to be recorded.
+        actions: All of them, where they were to be recorded.
     """
 
     stage: int
@@ -132,7 +132,7 @@ class StageRun:
 
     @property
     def minibatches(self) -> int:
-        """How many it had of those that are recorded."""
+        """How many minibatches it had."""
         return sum(record.kind == "F" for record in self.actions)
 
     @property
@@ -154,7 +154,7 @@ class StageRun:
 
     @property
     def measured(self) -> StageMeasurement:
-        """Medians over the recorded minibatches, of ``wait_s`` the mean."""
+        """Medians over the minibatches, of ``wait_s`` the mean."""
         by_kind = self._by_kind()
         work_s = {
             kind: self._often(records) * median([max(0.0, record.cpu_s - record.copy_s) for record in records])
@@ -198,7 +198,7 @@ CLOCKS: tuple[Clock, ...] = ("wall", "virtual")
 Bar = tuple[Kind, int, float, float]
 """An action in a timeline: its kind, its minibatch, and when it started and ended, in seconds from the first start."""
 
-RUN_FORMAT_VERSION: Literal[12] = 12
+RUN_FORMAT_VERSION: Literal[13] = 13
 VERIFICATION_FORMAT_VERSION: Literal[10] = 10
 
 
@@ -211,16 +211,11 @@ def is_comparable(clock: Clock, core_count: int, stages: int) -> bool:
 class RunResult:
     """One run of one plan, whose schedule is the one that ran; a loss that is no finite number is None.
 
-    Of a long run, actions and losses are those of its first minibatches, and so is what it says of each stage;
-    throughput and makespan are of the whole.
-
     Attributes:
-        recorded_minibatches: Of how many minibatches the actions and losses are kept: of all, if those are few.
         clock: ``wall``; or ``virtual`` where stages took turns on their cores and all times but processor times are
             those of a machine with a core for every stage, worked out from what each action took.
         core_count: How many physical cores the stages had.
         comparable: Whether every stage had a physical core of its own, or the virtual clock stood in for it.
-        last_loss: That of the last minibatch of all.
         stages: What each rank did, stage by stage.
         machine: The first stage's.
     """
@@ -228,7 +223,6 @@ class RunResult:
     plan: Plan
     batch_size: int
     minibatches: int
-    recorded_minibatches: int
     rule: UpdateRule
     channel: ChannelName
     clock: Clock
@@ -237,17 +231,16 @@ class RunResult:
     throughput_samples_per_s: SamplesPerS
     makespan_s: Seconds
     losses: tuple[float | None, ...]
-    last_loss: float | None
     stages: tuple[StageRun, ...]
     machine: Machine
-    format_version: Literal[12] = RUN_FORMAT_VERSION
+    format_version: Literal[13] = RUN_FORMAT_VERSION
 
     def as_file(self) -> dict[str, Any]:
         """Return what is kept: itself, and beside what each stage did, its figures."""
         return values_of(self) | {"stages": [stage.as_file() for stage in self.stages]}
 
     def timeline(self, minibatches: int) -> tuple[tuple[Bar, ...], ...]:
-        """Return what each rank did with the first so many minibatches that are recorded, to the microsecond."""
+        """Return what each rank did with the first so many minibatches, to the microsecond."""
         zero_s = min(stage.actions[0].start_s for stage in self.stages if stage.actions)
         return tuple(
             tuple(

@@ -10,6 +10,7 @@ from optimizer.cli.planning_options import PlanOptions
 from optimizer.errors import OptimizerError
 from optimizer.plan import EXACT, NetworkProfile
 from optimizer.planning import model_request
+from optimizer.schedule import refuse_long
 from profiler.cli import configs, fresh_profile, note
 from profiler.commands import again
 from profiler.errors import ConfigError
@@ -31,10 +32,12 @@ def models_to_plan(options: PlanOptions) -> "Iterator[Models]":
         stages = options.stages or (len(network.ranks) if network else config.stages)
         request = model_request(config.slice, config.precision, cut_after=options.cut_after, plain_only=plain_only)
         pace = options.pace(stages)
+        minibatches = config.minibatches(pace.update_every)
+        refuse_long(pace, minibatches)  # before anything is measured
         planner = partial(
             optimizer.planning.Planner,
             stages=stages,
-            minibatches=config.minibatches(pace.update_every),
+            minibatches=minibatches,
             pace=pace,
             memory_limit_bytes=options.memory_limit_bytes,
             network=network,

@@ -21,7 +21,7 @@ from optimizer.planning import (
     names_layers,
     partition_names,
 )
-from optimizer.schedule import Pace
+from optimizer.schedule import Pace, refuse_long
 from profiler.cli import fresh_profile, note, note_anyway
 from profiler.errors import ConfigError, ProfilerError
 from profiler.profile import AUTO, BF16, BF16_FORM, FP32, NONE, PLAIN_FORM, Form, Profile
@@ -66,13 +66,15 @@ def planned_models(
         precision = FP32
         report(f"{config.name}: layers run in {FP32}: of --precision {AUTO}, only the partition {LOWERED} chooses, "
                f"which is not among {', '.join(names)}; name it, too.")  # fmt: skip
-    request = model_request(slicing, precision)  # or it is refused, before anything is measured
+    minibatches = config.minibatches(pace.update_every)
+    refuse_long(pace, minibatches)
+    request = model_request(slicing, precision)  # or it is refused: both before anything is measured
     models = optimizer.planning.models_of(
         fresh_profile(config, named_base(config), budget_s=budget_s),
         partial(
             optimizer.planning.Planner,
             stages=config.stages,
-            minibatches=config.minibatches(pace.update_every),
+            minibatches=minibatches,
             pace=pace,
         ),
         request,

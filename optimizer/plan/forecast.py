@@ -16,7 +16,6 @@ from optimizer.schedule import (
     makespan_s,
     simulate,
     throughput,
-    unlisted_s,
 )
 from profiler.report import counted
 
@@ -53,24 +52,23 @@ def paced(stage: Stage, pace: Pace, *, in_place: bool) -> Stage:
 
 
 def predict(stages: Sequence[Stage], batch_size: int, schedule: Schedule) -> Prediction:
-    """Simulate a schedule; of a long run, what stands for it."""
+    """Simulate a schedule."""
     spans = timeline(stages, schedule)
-    further_s = unlisted_s(schedule, spans)
-    steady = throughput(schedule, spans, batch_size, further_s)
+    steady = throughput(schedule, spans, batch_size)
     costs = by_kind(_durations([replace(stage, ease=1.0) for stage in stages], schedule))
     return Prediction(
         minibatches=schedule.minibatches,
         throughput_samples_per_s=steady,
-        makespan_s=makespan_s(spans) + further_s,
-        bubble_share=bubble_share(schedule, spans, further_s),
+        makespan_s=makespan_s(spans),
+        bubble_share=bubble_share(spans),
         expected=scaled(relative_throughput(stages, schedule, costs, _messages(stages)), steady),
     )
 
 
 def timeline(stages: Sequence[Stage], schedule: Schedule) -> list[list[Span]]:
-    """Return when each stage does what, if it is priced for the schedule; of a long run, what stands for it."""
+    """Return when each stage does what, if it is priced for the schedule."""
     durations = by_kind(_durations(stages, schedule))
-    return simulate(schedule.pace, len(stages), schedule.in_short, durations, *_messages(stages))
+    return simulate(schedule.pace, len(stages), schedule.minibatches, durations, *_messages(stages))
 
 
 def _durations(stages: Sequence[Stage], schedule: Schedule) -> list[Duration]:

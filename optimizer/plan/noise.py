@@ -126,5 +126,5 @@ def _factors(stages: Sequence[Stage], minibatches: int, rounds: int) -> list[Fac
 def _period(schedule: Schedule, spans: Sequence[Sequence[Span]]) -> float:
     """Return what the minibatches take that throughput counts."""
     ends_s = [span.end_s for span in spans[-1] if span.action.kind == "B"]
-    begun, until = steady_minibatches(schedule, len(ends_s))
+    begun, until = steady_minibatches(schedule)
     return ends_s[until - 1] - ends_s[begun - 1] if begun else max(row[-1].end_s for row in spans)

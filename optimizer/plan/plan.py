@@ -140,8 +140,6 @@ class Expected:
 class Prediction:
     """Throughput, makespan and idle share of the simulated schedule over ``minibatches`` minibatches.
 
-    Of a long run the first minibatches are simulated, and the others go on as those end.
-
     Attributes:
         throughput_samples_per_s: Of steady stages; likewise ``makespan_s``.
         expected: Of stages as unsteady as they were in the profile; None where that is not known.

@@ -8,11 +8,9 @@ if TYPE_CHECKING:
     from optimizer.schedule.figures import (
         bubble_share,
         has_steady_state,
-        listed_in,
         makespan_s,
         steady_minibatches,
         throughput,
-        unlisted_s,
     )
     from optimizer.schedule.schedule import (
         ASYNCHRONOUS,
@@ -29,6 +27,7 @@ if TYPE_CHECKING:
         ScheduleName,
         groups,
         pace_of,
+        refuse_long,
         schedule_of,
     )
     from optimizer.schedule.simulator import (

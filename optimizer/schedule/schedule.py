@@ -39,9 +39,9 @@ KIND_NAMES: dict[Kind, str] = {"F": "forward", "B": "backward", "W": "weight gra
 FLUSH_EVERY = 8
 """Minibatches an update where all use the same weights and nothing else is said; as many as two a stage at least."""
 MOST_LISTED = 1_000
-"""Minibatches up to which all actions of a run are simulated and recorded."""
+"""Minibatches of a run at most, or four updates, if these are more: all of its actions are simulated and recorded."""
 MOST_OF_ALL_STAGES = 250_000
-"""Listed minibatches times stages; a run with more would have no file that is read again."""
+"""Minibatches times stages; a run with more would have no file that is read again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,14 +145,6 @@ class Pace:
         """Return how many weight versions a stage holds that has so many minibatches in flight."""
         return 1 if self.rule.synchronous else in_flight
 
-    def listed(self, stages: int, minibatches: int) -> int:
-        """Return of how many leading minibatches, of so many in all, the actions are simulated and recorded.
-
-        Of all up to ``MOST_LISTED``; of more where three rounds of updates, or four times what is in flight, are more.
-        """
-        enough = max(MOST_LISTED, 3 * self.update_every, 4 * stages)
-        return min(minibatches, math.ceil(enough / self.update_every) * self.update_every)
-
     def changed(self, name: ScheduleName | None, stages: int, update_every: int | None) -> "Pace":
         """Return the pace that is asked for; this one, as far as nothing is."""
         if update_every is None and name in {None, self.name}:
@@ -185,30 +177,26 @@ class Schedule:
     stages: int
     minibatches: int
 
-    @property
-    def listed(self) -> int:
-        """Of how many minibatches the actions are simulated and recorded."""
-        return self.pace.listed(self.stages, self.minibatches)
-
-    @property
-    def in_short(self) -> int:
-        """How many minibatches stand for the run in predictions.
-
-        As many whole rounds as are listed, and a last one that may not be full, with which the run ends.
-        """
-        listed = self.listed
-        return listed if listed == self.minibatches else listed + self.minibatches % self.pace.update_every
-
 
 def schedule_of(pace: Pace, stages: int, minibatches: int) -> Schedule:
-    """Return a run, unless it would be too long to work out."""
-    schedule = Schedule(pace, stages, minibatches)
-    if stages * schedule.listed > MOST_OF_ALL_STAGES:
+    """Return a run, unless it would be too long to work out and record."""
+    refuse_long(pace, minibatches)
+    if stages * minibatches > MOST_OF_ALL_STAGES:
         raise ConfigError(
-            f"{schedule.listed:,} minibatches in each of {stages} stages are too many to work out what {pace.words} "
+            f"{minibatches:,} minibatches in each of {stages} stages are too many to work out what {pace.words} "
             "needs; use fewer minibatches an update, or fewer in all"
         )
-    return schedule
+    return Schedule(pace, stages, minibatches)
+
+
+def refuse_long(pace: Pace, minibatches: int) -> None:
+    """Refuse a run of more minibatches than are worked out and recorded."""
+    most = pace.update_every * max(4, math.ceil(MOST_LISTED / pace.update_every))
+    if minibatches > most:
+        raise ConfigError(
+            f"{minibatches:,} minibatches are too many to work out and record one by one; give --batches {most} or "
+            "fewer (train takes any number)"
+        )
 
 
 def pace_of(name: ScheduleName, stages: int, update_every: int | None = None, held: int | None = None) -> Pace:

@@ -253,10 +253,10 @@ def _pipeline(planner: Planner, stages: int, minibatches: int, bounds: Sequence[
     return Pipeline(
         ahead=tuple(pace.ahead(stages, stage) for stage in range(stages)),
         between=pace.held,
-        listed=schedule.in_short,
-        steady=steady_minibatches(schedule, schedule.in_short),
+        listed=schedule.minibatches,
+        steady=steady_minibatches(schedule),
         simulated=simulated,
-        simulated_steady=steady_minibatches(replace(schedule, minibatches=simulated), simulated),
+        simulated_steady=steady_minibatches(replace(schedule, minibatches=simulated)),
         held=tuple((own.learning, own.saved, own.left, own.casts, *own.behind, *own.before) for own in every),
         splits=splits,
     )

@@ -1,5 +1,6 @@
 """What is to be run: from options to a profile, with layers cut inside, and to the plans of the named partitions."""
 
+from dataclasses import replace
 from pathlib import Path
 
 from optimizer.cli import planned_models, plans_of, wanted_names
@@ -31,8 +32,13 @@ def named_plans(options: RunningOptions, config: Config, partitions: list[str]) 
     return plans_of(models, names, schemes, note)
 
 
-def one_plan(options: RankOptions) -> tuple[Config, Plan]:
-    """Return the plan to run and the configuration that goes with it."""
+def one_plan(options: RankOptions, *, trains: bool = False) -> tuple[Config, Plan]:
+    """Return the plan to run and the configuration that goes with it.
+
+    Args:
+        options: Those of the command.
+        trains: Whether it trains on any number of minibatches, so that the plan is for as many as are usual.
+    """
     if options.plan:
         return _read(options, options.plan)
     if not options.model and not options.config:
@@ -45,7 +51,8 @@ def one_plan(options: RankOptions) -> tuple[Config, Plan]:
     chosen = options.partition or (LOWERED if wanted[0].precision == AUTO else usual)
     if len(wanted_names([chosen], wanted[0], load_schemes())) > 1:
         raise ConfigError("run takes one partition; compare takes several")
-    (plan,) = named_plans(options, wanted[0], [chosen]).values()
+    planned_for = replace(wanted[0], batches=None) if trains else wanted[0]
+    (plan,) = named_plans(options, planned_for, [chosen]).values()
     return wanted[0], plan
 
 

@@ -109,8 +109,6 @@ def _keep(result: RunResult, options: RunOptions) -> None:
         (path, runtime.timeline.picture_of(result) if path.suffix == ".svg" else runtime.timeline.trace_of(result))
         for path in options.trace
     ]
-    recorded = result.recorded_minibatches
-    part = f": the first {recorded:,} minibatches one by one" if recorded < result.minibatches else ""
     for path, content in files:
         write_whole(path, content)
-        note(f"kept in {path}{part}")
+        note(f"kept in {path}")

@@ -93,7 +93,7 @@ def train(options: TrainOptions) -> int:
         options = replace(options, resume=_start(options, session))
         if options.resume and session.leads:
             runtime.training.read_checkpoint(options.resume)
-        config, plan = one_plan(options)
+        config, plan = one_plan(options, trains=True)
         settings = settings_of(options, config, plan.pace)
         if options.every and options.update_every and options.every % options.update_every:
             raise ConfigError(

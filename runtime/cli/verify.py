@@ -10,7 +10,6 @@ import runtime.verify
 from optimizer.plan import Plan, distinct
 from optimizer.planning import ALL
 from profiler.cli import configs, emit_json, option, progress, stdout
-from profiler.errors import ConfigError
 from profiler.report import counted
 from profiler.settings import Config
 from runtime.cli.options import RankOptions, settings_of
@@ -75,10 +74,6 @@ def _verified(
     settings = settings_of(options, config, next(iter(plans.values())).pace)
     every = settings.pace.update_every
     minibatches = options.batches or max(MINIBATCHES, 2 * every + 1)
-    kept = settings.pace.listed(len(next(iter(plans.values())).stages), minibatches)
-    if minibatches > kept:
-        raise ConfigError(f"verify keeps the loss of each minibatch, and {minibatches} are too many for that; give "
-                          f"--batches {kept} or fewer")  # fmt: skip
     agree_on_plan(session, next(iter(plans.values())), replace(config, batches=minibatches), settings)
     names = list(plans)
     first = distinct(list(plans.values()))

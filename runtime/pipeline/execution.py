@@ -211,11 +211,11 @@ class Execution:
         told = loaded.reader is not None and self.settings.channel == "shm"
         feed.begin(loaded.reader, minibatches, announced=told, exact=True)
         with redirect_stdout(sys.stderr):  # what user code prints is no result
-            reports = self._carry_out(loaded, Go(None if told else minibatches, recorded=loaded.schedule.listed))
+            reports = self._carry_out(loaded, Go(None if told else minibatches, recorded=True))
         if feed.failure:
             raise feed.failure
         outcome = outcome_of(loaded.plan, loaded.schedule, reports, self.settings)
-        self.diverged |= outcome.diverged
+        self.diverged |= None in outcome.result.losses
         return outcome
 
     def train(

@@ -1,14 +1,13 @@
 """Put together what the stages of a run report: the run's result, and what each stage did a minibatch."""
 
 import math
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from optimizer.plan import Plan
-from optimizer.schedule import Action, Kind, Schedule, Span, makespan_s, simulate, throughput, unlisted_s
+from optimizer.schedule import Action, Kind, Schedule, Span, makespan_s, simulate, throughput
 from profiler.machine import this_machine
-from runtime.results import ActionRecord, RunResult, StageRun, TrainingResult, is_comparable
+from runtime.results import ActionRecord, RunResult, TrainingResult, is_comparable
 from runtime.worker import Checksums, Report, Settings
 
 
@@ -25,42 +24,8 @@ def on_virtual_clock(schedule: Schedule, stages: Sequence[Sequence[ActionRecord]
         record = by_action[stage][kind, minibatch]
         return record.end_s - record.start_s
 
-    spans = simulate(schedule.pace, schedule.stages, schedule.listed, took_s)
+    spans = simulate(schedule.pace, schedule.stages, schedule.minibatches, took_s)
     return [tuple(_moved(records, row)) for records, row in zip(by_action, spans, strict=True)]
-
-
-def unrecorded_s(schedule: Schedule, runs: Sequence[StageRun]) -> float:
-    """Return what the minibatches that are not recorded would have taken with a core for every stage.
-
-    A last round of updates that is not full counts as its share of a whole one.
-
-    Args:
-        schedule: What ran.
-        runs: What each stage did.
-    """
-    if schedule.listed == schedule.minibatches:
-        return 0.0
-    means_s = [_mean_durations_s(schedule, run) for run in runs]
-    spans = simulate(
-        schedule.pace, schedule.stages, schedule.listed, lambda stage, kind, _minibatch: means_s[stage][kind]
-    )
-    return unlisted_s(schedule, spans)
-
-
-def _mean_durations_s(schedule: Schedule, run: StageRun) -> dict[Kind, float]:
-    """Return what an action of each kind took in the minibatches that are not recorded."""
-    times, minibatches, every = run.whole, schedule.minibatches, schedule.pace.update_every
-    whole_s: dict[Kind, float] = {
-        "F": times.forward_s,
-        "B": times.backward_s,
-        "W": times.weights_s,
-        "U": times.update_s,
-    }
-    done: dict[Kind, int] = {"F": minibatches, "B": minibatches, "W": minibatches, "U": math.ceil(minibatches / every)}
-    recorded = Counter(record.kind for record in run.actions)
-    for record in run.actions:
-        whole_s[record.kind] -= record.end_s - record.start_s
-    return {kind: max(0.0, whole_s[kind]) / (done[kind] - recorded[kind]) for kind in whole_s}
 
 
 def _moved(records: Mapping[tuple[Kind, int], ActionRecord], row: Sequence[Span]) -> Iterator[ActionRecord]:
@@ -85,12 +50,10 @@ class Outcome:
     Attributes:
         result: What is shown and kept of it.
         checksums: Of the minibatches, if they came from a loader.
-        diverged: Whether any loss was no finite number.
     """
 
     result: RunResult
     checksums: Checksums
-    diverged: bool
 
 
 def outcome_of(plan: Plan, schedule: Schedule, reports: Sequence[Report], settings: Settings) -> Outcome:
@@ -106,29 +69,25 @@ def outcome_of(plan: Plan, schedule: Schedule, reports: Sequence[Report], settin
     measured = [run.actions for run in runs]
     virtual = settings.clock == "virtual"
     records = on_virtual_clock(schedule, measured) if virtual else measured
-    last = reports[-1]
-    further_s = unrecorded_s(schedule, runs) if virtual else _ended_s([last]) - last.run.actions[-1].end_s
     cores = len({report.physical_core for report in reports})
     spans = _spans(records)
     result = RunResult(
         plan=plan,
         batch_size=plan.batch_size,
         minibatches=schedule.minibatches,
-        recorded_minibatches=schedule.listed,
         rule=settings.rule,
         channel=settings.channel,
         clock=settings.clock,
         core_count=cores,
         comparable=is_comparable(settings.clock, cores, len(reports)),
-        throughput_samples_per_s=throughput(schedule, spans, plan.batch_size, further_s),
-        makespan_s=makespan_s(spans) + further_s if virtual else _seconds(reports),
-        losses=_finite(last.losses),
-        last_loss=_finite([last.last_loss])[0],
+        throughput_samples_per_s=throughput(schedule, spans, plan.batch_size),
+        makespan_s=makespan_s(spans) if virtual else _seconds(reports),
+        losses=_finite(reports[-1].losses),
         stages=tuple(replace(run, actions=actions) for run, actions in zip(runs, records, strict=True)),
         machine=this_machine(),
     )
     checksums = max((report.checksums for report in reports), key=lambda own: own[-1][0] if own else 0)
-    return Outcome(result, checksums, any(report.diverged for report in reports))
+    return Outcome(result, checksums)
 
 
 def training_result(reports: Sequence[Report]) -> tuple[TrainingResult, int]:
@@ -153,11 +112,8 @@ def training_result(reports: Sequence[Report]) -> tuple[TrainingResult, int]:
 
 def _seconds(reports: Sequence[Report]) -> float:
     """Return the time from the first action to the last."""
-    return _ended_s(reports) - min(report.run.whole.began_s for report in reports)
-
-
-def _ended_s(reports: Sequence[Report]) -> float:
-    return max(report.run.whole.ended_s for report in reports)
+    times = [report.run.whole for report in reports]
+    return max(own.ended_s for own in times) - min(own.began_s for own in times)
 
 
 def _finite(losses: Sequence[float]) -> tuple[float | None, ...]:

@@ -45,7 +45,7 @@ _MOST_LABELS = 400
 
 def picture_of(result: RunResult) -> bytes:
     """Return the picture as SVG."""
-    plan, rows = result.plan, result.timeline(result.recorded_minibatches)
+    plan, rows = result.plan, result.timeline(result.minibatches)
     makespan_s = max(row[-1][-1] for row in rows)
     labelled = sum(map(len, rows)) <= _MOST_LABELS
     with drawing(plan.model, 12, 0.8 + 0.55 * len(rows)) as drawn:

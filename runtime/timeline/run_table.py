@@ -35,7 +35,7 @@ def bubbles_of(result: RunResult) -> list[Bubbles]:
     """Return each stage's time of a run."""
     start_s = min(stage.actions[0].start_s for stage in result.stages)
     end_s = max(stage.actions[-1].end_s for stage in result.stages)
-    plan, minibatches = result.plan, result.recorded_minibatches
+    plan, minibatches = result.plan, result.minibatches
     flush_every = plan.update_every if plan.pace.rule.synchronous else minibatches
     every_stage = [_of_stage(stage.actions, start_s, end_s, minibatches, flush_every) for stage in result.stages]
     most_s = max(bubbles.busy_s for bubbles in every_stage)
@@ -88,7 +88,7 @@ _EXPLAINED = {
 def show_run(result: RunResult, console: "Console") -> None:
     """Print what a run gave, marked where that is doubtful, and then stage by stage."""
     plan = result.plan
-    console.print(f"{_gave(result)}; loss {_loss(result.losses[0])} at first, {_loss(result.last_loss)} at last.")
+    console.print(f"{_gave(result)}; loss {_loss(result.losses[0])} at first, {_loss(result.losses[-1])} at last.")
     for line in _doubts(result):
         console.print(line)
     precision = f"{plan.precision}, " if plan.form.lowered else ""
@@ -99,7 +99,7 @@ def show_run(result: RunResult, console: "Console") -> None:
         ("stage", "layers", *columns),
         words=("layers",),
         first_out=("faults", "sends ms", "predicted MiB", "core", "peak MiB"),
-        caption=f"Per minibatch{_of_the_first(result)}.",
+        caption="Per minibatch.",
         explained=_EXPLAINED,
     )
     several = len({stage.host for stage in result.stages}) > 1
@@ -151,16 +151,10 @@ def _promised(plan: Plan) -> str:
     )
 
 
-def _of_the_first(result: RunResult) -> str:
-    """Return words that say of which minibatches a table is, where those are not all."""
-    recorded = result.recorded_minibatches
-    return f" of the first {recorded:,}" if recorded < result.minibatches else ""
-
-
 def _bubble_table(result: RunResult) -> ResultTable:
     """Return where the time of each stage went, in per cent of the makespan."""
     table = ResultTable(
-        f"where the time{_of_the_first(result)} went, % of {'it' if _of_the_first(result) else 'the makespan'}",
+        "where the time went, % of the makespan",
         ("stage", "busy", "warm-up", "starved", "blocked", "drain", "imbalance"),
         first_out=("drain", "warm-up"),
         caption="Starved: waiting for activations; blocked: for gradients; of the two, imbalance: what the busiest "

@@ -139,14 +139,13 @@ class Go:
     Attributes:
         minibatches: For how many; None: until the parent process has no more.
         first: How many have been trained on before, which seeds what is random in layers.
-        recorded: Of how many of the minibatches to report every action and loss; None: the losses of all, and times on
-            the whole only.
+        recorded: Whether to report every action; else losses, and times of the whole only.
         unread: The minibatches of the run before whose targets nobody has taken, for it ended at the first stage.
     """
 
     minibatches: int | None
     first: int = 0
-    recorded: int | None = None
+    recorded: bool = False
     unread: tuple[int, ...] = ()
 
 
@@ -176,10 +175,7 @@ class Report:
 
     Attributes:
         run: Its times are on the clock of its host, until they are put on that of the first stage's.
-        losses: Those of the minibatches that were to be recorded; ``shares``, what each was to its update, with its
-            number of samples, where the parent process feeds them.
-        last_loss: That of its last minibatch; NaN where it has no loss.
-        diverged: Whether any loss was no finite number.
+        losses: One a minibatch; ``shares``, what each was to its update, with its number of samples, where it trains.
         stopping: Whether the rank was asked to end.
         stopped: Why the run's later minibatches were not trained on; None where all were.
         checksums: Of the minibatches that the parent process read from a loader.
@@ -190,8 +186,6 @@ class Report:
     run: StageRun
     losses: tuple[float, ...]
     shares: tuple[tuple[Share, int], ...]
-    last_loss: float
-    diverged: bool
     stopped: "Stopped | None"
     checksums: Checksums = ()
     stopping: bool = False

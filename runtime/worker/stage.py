@@ -65,7 +65,7 @@ class Stage:
     """The layers of one stage, their weight versions and their minibatches in flight.
 
     Attributes:
-        losses: Those that are kept; ``last_loss`` is the last of all, and NaN before there is one.
+        losses: One a minibatch; ``last_loss`` is the last, and NaN before there is one.
         shares: What each minibatch that was fed is to its update, and its number of samples.
         diverged: Whether any loss was no finite number.
         used: The weight version that the last backward ran on.
@@ -90,7 +90,7 @@ class Stage:
         self.losses: list[float] = []
         self.shares: list[tuple[Share, int]] = []
         self.last_loss, self.diverged = math.nan, False
-        self._recorded: int | None = None
+        self._recorded = False
         segment = load.seat.segment
         own = {*segment.parameters, *segment.constants}
         shared = zip(load.common.state, slot_tensors(load.common.weights.memory, 0, load.common.state), strict=True)
@@ -140,7 +140,7 @@ class Stage:
         if segment.outputs:
             targets, weight = self._targets(minibatch)
             result = segment.loss([values[name] for name in segment.outputs], targets)
-            self._keep_loss(minibatch, float(result.detach()))
+            self._keep_loss(float(result.detach()))
             seed = torch.full_like(result, weight)
             roots = [get_gradient_edge(result)]
         else:
@@ -202,7 +202,7 @@ class Stage:
     @property
     def _undoes(self) -> bool:
         """Whether the stage trains, so that what it holds is wanted, whatever befalls a minibatch."""
-        return self._recorded is None
+        return not self._recorded
 
     def take_norms(self) -> None:
         """Work out the norms of the gradients that the next update is made of."""
@@ -243,11 +243,10 @@ class Stage:
             if channel:
                 channel.begin(go.minibatches)
 
-    def _keep_loss(self, minibatch: int, loss: float) -> None:
+    def _keep_loss(self, loss: float) -> None:
         self.last_loss = loss
         self.diverged |= not math.isfinite(loss)
-        if self._recorded is None or minibatch < self._recorded:
-            self.losses.append(loss)
+        self.losses.append(loss)
 
     def release(self, minibatch: int) -> None:
         """Tell the parent process that inputs and targets of a minibatch are done with, and whether for good."""

@@ -136,7 +136,7 @@ class _Worker:
         load = self._stage.load
         progress = Progress(load.common.pace, load.common.stages, load.stage, go.minibatches)
         run = _Run(self._stage, self.status, self._turn, progress)
-        records = [record for record in run.records() if record.minibatch < (go.recorded or 0)]
+        records = [record for record in run.records() if go.recorded]
         return Report(
             run=StageRun(
                 stage=load.stage,
@@ -146,9 +146,7 @@ class _Worker:
                 actions=tuple(records),
             ),
             losses=tuple(self._stage.losses),
-            shares=tuple(self._stage.shares) if go.recorded is None else (),
-            last_loss=self._stage.last_loss,
-            diverged=self._stage.diverged,
+            shares=tuple(self._stage.shares) if not go.recorded else (),
             stopped=self._stage.stopped,
         )
 

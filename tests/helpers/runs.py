@@ -45,10 +45,10 @@ def run_of(name: ScheduleName, minibatches: int, work: list[float], every: int =
         for stage, row in enumerate(rows)
     )  # fmt: skip
     return RunResult(
-        plan=plan, batch_size=plan.batch_size, minibatches=minibatches, recorded_minibatches=minibatches,
+        plan=plan, batch_size=plan.batch_size, minibatches=minibatches,
         rule=UpdateRule(lr=0.01), channel="shm",
         clock="wall", core_count=stages, comparable=True,
-        throughput_samples_per_s=1.0, makespan_s=max(clocks) - 100.0, losses=(1.0,) * minibatches, last_loss=1.0,
+        throughput_samples_per_s=1.0, makespan_s=max(clocks) - 100.0, losses=(1.0,) * minibatches,
         stages=runs,
         machine=MACHINE,
     )  # fmt: skip

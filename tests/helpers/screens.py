@@ -13,17 +13,15 @@ if __name__ == "__main__":
 from comparisons import comparison
 from comparisons import plans as made_up
 from networks import network_for
-from paces import plain
 from places import TESTS
 from rich.console import Console
 from runs import run_of
 from strategies import MACHINE, chain
 
 from optimizer.explain import explain
-from optimizer.plan import NetworkProfile, Plan, scheduled
+from optimizer.plan import NetworkProfile, Plan
 from optimizer.planning import OPTIMIZED, Models, Planner, load_schemes, plans_for
 from optimizer.report import show_explanation, show_gain, show_partitions, show_plan
-from optimizer.schedule import MOST_LISTED
 from profiler.files import read_json
 from profiler.profile import CopyCost, Profile
 from profiler.report import show_profile
@@ -112,15 +110,6 @@ def over_links(console: Console) -> None:
     show_plan(planner.optimized(), console)
 
 
-def long_run(console: Console) -> None:
-    found, minibatches = run_of("1f1b", MOST_LISTED, [1.0, 1.2, 1.0, 1.0]), 1_000_000
-    whole = replace(
-        found, plan=scheduled(found.plan, plain(4, minibatches)), minibatches=minibatches, last_loss=0.25,
-        makespan_s=3e6,
-    )  # fmt: skip
-    show_run(whole, console)
-
-
 def verify(console: Console) -> None:
     digests = Digests(losses="0" * 64, weights="0123456789abcdef" * 4, buffers="0" * 64)
     whole = PartitionVerification(
@@ -151,7 +140,6 @@ SCREENS: dict[str, Callable[[Console], None]] = {
     "explain": explanation,
     "compare": compare,
     "run": lambda console: show_run(run_of("1f1b", 12, [1.0, 1.2, 1.0, 1.0]), console),
-    "run-long": long_run,
     "links": links,
     "optimizer-links": over_links,
     "verify": verify,

@@ -23,6 +23,7 @@ from optimizer.schedule import (
     schedule_of,
     simulate,
 )
+from profiler.errors import ConfigError
 
 names = st.sampled_from(list(SCHEDULES))
 
@@ -67,6 +68,14 @@ def test_zero_bubble_has_none_where_all_takes_the_same() -> None:
 
 def plain_zero_bubble(stages: int, minibatches: int, every: int, held: int | None = None) -> Schedule:
     return schedule_of(pace_of("zero-bubble", stages, every, held), stages, minibatches)
+
+
+@pytest.mark.parametrize(("every", "most"), [(1, 1000), (8, 1000), (64, 1024), (300, 1200)])
+def test_a_run_has_a_thousand_minibatches_or_four_updates_at_most(every: int, most: int) -> None:
+    pace = Pace("1f1b-flush", every)
+    assert schedule_of(pace, 2, most).minibatches == most
+    with pytest.raises(ConfigError, match=f"^{most + 1:,} minibatches .*; give --batches {most} or fewer"):
+        schedule_of(pace, 2, most + 1)
 
 
 @settings(deadline=None)

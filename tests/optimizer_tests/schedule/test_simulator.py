@@ -28,7 +28,7 @@ def test_one_stage_runs_at_its_own_pace() -> None:
     schedule = plain(1, 10)
     spans = simulated(schedule, [Duration(1, 2, 1)])
     assert makespan_s(spans) == 40
-    assert throughput(schedule, spans, 8, 0.0) == pytest.approx(8 / 4)
+    assert throughput(schedule, spans, 8) == pytest.approx(8 / 4)
 
 
 @settings(deadline=None)
@@ -42,7 +42,7 @@ def test_the_steady_throughput_is_that_of_the_slowest_stage(rows: list[Duration]
     schedule = plain(len(rows), minibatches)
     spans = simulated(schedule, rows)
     slowest = max(row.forward_s + row.backward_s + row.update_s for row in rows)
-    assert throughput(schedule, spans, 1, 0.0) <= 1 / slowest * (1 + 2 * len(rows) / minibatches)
+    assert throughput(schedule, spans, 1) <= 1 / slowest * (1 + 2 * len(rows) / minibatches)
     assert makespan_s(spans) >= minibatches * slowest
 
 

@@ -48,7 +48,7 @@ def test_a_command_that_profiles_takes_a_budget(
         raise RunError(f"measured for {budget_s} s")
 
     monkeypatch.setattr("optimizer.cli.planned.fresh_profile", budget)
-    data = ["--data", "loaders:training_and_validation"] if command == "train" else []
+    data = ["--data", "loaders:training_and_validation", "--batches", "5000"] if command == "train" else []
     assert cli.main([command, *MODEL, *data, "--stages", "2", "--budget", "2m"]) == 1
     assert "measured for 120.0 s" in capsys.readouterr().err
     if command != "compare":

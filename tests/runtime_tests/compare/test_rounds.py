@@ -41,9 +41,9 @@ def result(plan: Plan, throughput: float) -> RunResult:
         ),
     )  # fmt: skip
     return RunResult(
-        plan=plan, batch_size=2, minibatches=20, recorded_minibatches=20, rule=UpdateRule(lr=0.01), channel="shm",
+        plan=plan, batch_size=2, minibatches=20, rule=UpdateRule(lr=0.01), channel="shm",
         clock="wall", core_count=2, comparable=True,
-        throughput_samples_per_s=throughput, makespan_s=16 / throughput, losses=(1.0,), last_loss=1.0,
+        throughput_samples_per_s=throughput, makespan_s=16 / throughput, losses=(1.0,),
         stages=(stage, stage),
         machine=MACHINE,
     )  # fmt: skip

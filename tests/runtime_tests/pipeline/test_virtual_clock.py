@@ -3,9 +3,7 @@
 import os
 import random
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from itertools import pairwise
-from math import ceil
 
 import pytest
 import small_models
@@ -19,24 +17,20 @@ from simulations import orders
 from optimizer.plan import Plan, scheduled
 from optimizer.plan.forecast import timeline
 from optimizer.schedule import (
-    MOST_LISTED,
     SCHEDULES,
     Action,
-    Kind,
     Pace,
     Schedule,
     ScheduleName,
     Span,
     makespan_s,
     pace_of,
-    schedule_of,
     simulate,
-    unlisted_s,
 )
 from profiler.execution import Captured
 from runtime.pipeline import Execution
-from runtime.pipeline.outcome import on_virtual_clock, unrecorded_s
-from runtime.results import ActionRecord, Clock, RunResult, StageRun, StageTimes
+from runtime.pipeline.outcome import on_virtual_clock
+from runtime.results import ActionRecord, Clock, RunResult
 from runtime.supervisor import WorkerPool
 from runtime.worker import Settings
 
@@ -121,38 +115,6 @@ def test_durations_that_are_as_predicted_give_the_prediction(chosen: Plan, name:
         assert [span.start_s for span in row] == pytest.approx([record.start_s for record in own])
     whole_s = max(row[-1].end_s for row in moved)
     assert whole_s == pytest.approx(makespan_s(spans)) == pytest.approx(planned.predicted.makespan_s)
-
-
-@pytest.mark.parametrize("name", SCHEDULES)
-def test_what_is_not_recorded_takes_what_its_durations_give(chosen: Plan, name: ScheduleName) -> None:
-    """The recorded minibatches are slow, the others as the plan predicts; only these count for what is not recorded."""
-    pace = pace_of(name, STAGES, 3)
-    whole = schedule_of(pace, STAGES, 2 * MOST_LISTED)
-    stages = scheduled(chosen, whole).stages
-    expected = timeline(stages, replace(whole, minibatches=whole.listed))
-    once = [{span.action.kind: span.end_s - span.start_s for span in row} for row in expected]
-    slow = records(expected, 7.0)
-    further = whole.minibatches - whole.listed
-    updates = ceil(whole.minibatches / pace.update_every) - whole.listed // pace.update_every
-    runs = [
-        StageRun(
-            stage=stage, host="here", core=0, actions=tuple(row),
-            whole=StageTimes(
-                minibatches=whole.minibatches, began_s=0.0, ended_s=1.0,
-                forward_s=spent_s(row, "F") + further * own["F"],
-                backward_s=spent_s(row, "B") + further * own["B"],
-                weights_s=spent_s(row, "W") + further * own.get("W", 0.0),
-                update_s=spent_s(row, "U") + updates * own["U"],
-                cpu_s=1.0, wait_s=0.0, peak_rss_bytes=None,
-            ),
-        )
-        for stage, (row, own) in enumerate(zip(slow, once, strict=True))
-    ]  # fmt: skip
-    assert unrecorded_s(whole, runs) == pytest.approx(unlisted_s(whole, expected), rel=1e-6)
-
-
-def spent_s(row: Sequence[ActionRecord], kind: Kind) -> float:
-    return sum(own.end_s - own.start_s for own in row if own.kind == kind)
 
 
 @pytest.fixture(scope="module")

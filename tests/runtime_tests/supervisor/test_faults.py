@@ -278,7 +278,7 @@ def command(tmp_path: Path, request: pytest.FixtureRequest) -> list[str]:
     captured = captured_model(config)
     plan = replace(plan_of(captured, BOUNDS, stages=3), model=name, vocabulary=0)
     (tmp_path / "plan.json").write_bytes(to_json(plan))
-    return [sys.executable, "-m", "runtime", "run", "--plan", str(tmp_path / "plan.json"), "--batches", "5000"]
+    return [sys.executable, "-m", "runtime", "run", "--plan", str(tmp_path / "plan.json"), "--batches", "1000"]
 
 
 @contextmanager
