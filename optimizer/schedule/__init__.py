@@ -16,7 +16,6 @@ if TYPE_CHECKING:
         ASYNCHRONOUS,
         FLUSH_EVERY,
         KIND_NAMES,
-        MOST_LISTED,
         PLAIN_1F1B,
         SCHEDULES,
         Action,

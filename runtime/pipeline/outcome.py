@@ -86,7 +86,7 @@ def outcome_of(plan: Plan, schedule: Schedule, reports: Sequence[Report], settin
         stages=tuple(replace(run, actions=actions) for run, actions in zip(runs, records, strict=True)),
         machine=this_machine(),
     )
-    checksums = max((report.checksums for report in reports), key=lambda own: own[-1][0] if own else 0)
+    checksums = max((report.checksums for report in reports), key=len)
     return Outcome(result, checksums)
 
 

@@ -10,7 +10,6 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from optimizer.schedule import MOST_LISTED
 from profiler.capture import laid_out, pair_of
 from profiler.errors import ModelError, StageplanError, one_line
 from profiler.execution import (
@@ -107,8 +106,7 @@ class Reader:
         self._wanted, self.name, self._compared = wanted, name, compared
         self.count = 0
         self._first = iterable.first if isinstance(iterable, Rest) else 0
-        self._checksums: dict[int, int] = {}
-        self._later, self._doubled = 0, 2 * MOST_LISTED
+        self._checksums: list[int] = []
         self._peeked: list[tuple[Tensor, Tensor] | None] = []
         self._target: TensorSpec | None = None
         self._iterable, self._patience_s = iterable, patience_s
@@ -170,29 +168,14 @@ class Reader:
                 return None
             inputs, targets = self._checked(minibatch, f"{self.name} at minibatch {number}")
             if self._compared:
-                self._add_to_checksums(inputs, targets)
+                self._checksums.append(_checksum(inputs, targets))
         self.count += 1
         return inputs, targets
 
     @property
     def checksums(self) -> Checksums:
-        """Checksums of what was read, each with the number of minibatches up to it, if two readings are to be compared.
-
-        One for each of the first ``MOST_LISTED``; then one whenever their number has doubled, and one at the end, of
-        all since those.
-        """
-        last = {self.count: self._later} if self._compared and self.count > MOST_LISTED else {}
-        return tuple((self._checksums | last).items())
-
-    def _add_to_checksums(self, inputs: Tensor, targets: Tensor) -> None:
-        number = self.count + 1
-        if number <= MOST_LISTED:
-            self._checksums[number] = _checksum(inputs, targets, 0)
-            return
-        self._later = _checksum(inputs, targets, self._later)
-        if number == self._doubled:
-            self._checksums[number] = self._later
-            self._doubled *= 2
+        """Checksums of the minibatches that were read, if two readings are to be compared."""
+        return tuple(self._checksums)
 
     def target_spec(self) -> TensorSpec:
         """Return what the targets of a whole minibatch look like, by the first minibatch, which is read for it."""
@@ -311,9 +294,9 @@ def _refuse_labels(labels: Tensor, shape: tuple[int, ...], classes: int, where: 
         )
 
 
-def _checksum(inputs: Tensor, targets: Tensor, before: int) -> int:
-    """Add targets and first sample to the checksum ``before``: what another order changes, at next to no cost."""
-    checksum = before
+def _checksum(inputs: Tensor, targets: Tensor) -> int:
+    """Return the checksum of targets and first sample: what another order changes, at next to no cost."""
+    checksum = 0
     for tensor in (inputs[:1], targets):
         checksum = zlib.crc32(tensor.contiguous().reshape(-1).view(torch.uint8).numpy().data, checksum)
     return checksum
@@ -321,11 +304,9 @@ def _checksum(inputs: Tensor, targets: Tensor, before: int) -> int:
 
 def refuse_other_data(name: str, ours: Checksums, theirs: Checksums) -> None:
     """Refuse data of which two readings were different, as far as both have come."""
-    others = dict(theirs)
-    for number, checksum in ours:
-        if others.get(number, checksum) != checksum:
-            which = str(number - 1) if number <= MOST_LISTED else f"{MOST_LISTED} or a later one, up to {number - 1}"
+    for number, (one, other) in enumerate(zip(ours, theirs, strict=False)):
+        if one != other:
             raise InputError(
-                f"{name} differ from one reading to the next at minibatch {which}; shuffle only with the global "
+                f"{name} differ from one reading to the next at minibatch {number}; shuffle only with the global "
                 "seeded generators of torch, Python or numpy"
             )

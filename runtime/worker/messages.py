@@ -50,8 +50,8 @@ class Share:
         return cls(weight, int(minibatch), part)
 
 
-Checksums = tuple[tuple[int, int], ...]
-"""Of minibatches that were read from a loader, each with the number of minibatches up to it."""
+Checksums = tuple[int, ...]
+"""Of minibatches that were read from a loader, one of each."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -51,24 +51,6 @@ def test_two_readings_that_differ_are_refused_at_the_first_difference() -> None:
         refuse_other_data("the data", first.checksums, second.checksums)
 
 
-def test_many_minibatches_leave_few_checksums_and_a_late_difference_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("runtime.pipeline.read_minibatches.MOST_LISTED", 2)
-    pairs = [(torch.full((4, 3, 16, 16), float(number)), torch.zeros(4, dtype=torch.int64)) for number in range(15)]
-    late, last = [*pairs[:6], pairs[7], pairs[6], *pairs[8:]], [*pairs[:13], pairs[14], pairs[13]]
-    readings = {}
-    for name, own, wanted in (("first", pairs, 15), ("again", pairs, 15), ("shorter", pairs, 9), ("late", late, 15),
-                              ("last", last, 15)):  # fmt: skip
-        source = Reader(own, WANTED, "the data")
-        assert len(read(source, wanted)) == wanted
-        readings[name] = source.checksums
-    assert readings["first"] == readings["again"]
-    assert [number for number, _ in readings["first"]] == [1, 2, 4, 8, 15]
-    refuse_other_data("the data", readings["first"], readings["shorter"])
-    for name, number in (("late", 7), ("last", 14)):
-        with pytest.raises(InputError, match=f"to the next at minibatch 2 or a later one, up to {number}; shuffle"):
-            refuse_other_data("the data", readings["first"], readings[name])
-
-
 def test_the_last_minibatch_may_have_fewer_samples_and_so_may_the_first() -> None:
     assert [len(inputs) for inputs, _ in read(reader("dataset"))] == [4, 4, 3]
     assert [len(targets) for _, targets in read(reader("fewer"))] == [3]
