@@ -29,6 +29,7 @@ from pipelines import SETTINGS, build, captured_of, plan_of
 from places import TESTS
 from runs import run_of
 from strategies import MACHINE, chain
+from trained import pipeline, plan_for
 
 from optimizer.plan import NetworkProfile, Plan
 from optimizer.planning import Planner, load_schemes
@@ -43,7 +44,7 @@ from runtime.pipeline.stage_segments import slices
 from runtime.report.load import load
 from runtime.results import RunResult
 from runtime.timeline import bubbles_of, picture_of, trace_of
-from runtime.training.checkpoint import generators, read_checkpoint, restore
+from runtime.training import Pipeline, generators, restore
 from runtime.training.model_state import ModelState
 
 TOP = TESTS.parent
@@ -172,15 +173,16 @@ def checkpoint() -> bytes:
 
 
 def resumed(path: Path, _folder: Path) -> None:
-    state = ModelState(build(small_models.Residual), captured_of(small_models.Residual), SETTINGS)
     before = generators()
     try:
-        found = read_checkpoint(path)
-        tensors = state.resumed(found, path)
-        restore(found.generators)
+        trained_on().resume(path)
     finally:
         restore(before)
-    assert all(tensor.dtype == torch.float32 for name, tensor in tensors.items() if tensor.dim())
+
+
+@cache
+def trained_on() -> Pipeline:
+    return pipeline(small_models.Residual, plan_for(small_models.Residual, 2))
 
 
 NAMES = (
@@ -356,44 +358,3 @@ def test_what_only_looks_like_a_control_sign_is_read(text: str, folder: Path) ->
     path = folder / "looks"
     path.write_bytes(to_json(replace(profile(), model=text)))
     assert read_json(path, Profile).model == text
-
-
-@pytest.mark.parametrize(
-    ("change", "words"),
-    [
-        (lambda v: v.update(epoch=-1), "its epoch is no whole number from 0 up"),
-        (lambda v: v.update(updates=9), "more updates"),
-        (lambda v: v["model"].update({"fc.bias": [1.0]}), "no tensors by name"),
-        (lambda v: v["momenta"].pop(), "does not have the 1 momenta"),
-        (lambda v: v["momenta"][0].update({"fc.bias": torch.ones(1)}), "do not fit its weights"),
-        (lambda v: v["momenta"][0].pop("fc.bias"), "has fc.bias@0 as nothing"),
-        (lambda v: v["buffers"].update({"stranger": torch.ones(1)}), "has stranger as torch.float32"),
-        (lambda v: v["generators"].update(torch=torch.ones(3)), "state of its generators is none"),
-        (lambda v: v.update(format_version={"a": torch.ones(10_000)}), "is no checkpoint"),
-        (lambda v: v.pop("seed"), "without its seed"),
-    ],
-)
-def test_a_checkpoint_that_contradicts_itself_is_refused(
-    change: Callable[[Value], object], words: str, folder: Path
-) -> None:
-    found = torch.load(io.BytesIO(checkpoint()), weights_only=True)
-    change(found)
-    path = folder / "odd.ckpt"
-    torch.save(found, path)
-    with pytest.raises(StageplanError, match=re.escape(words)):
-        resumed(path, folder)
-
-
-def test_a_checkpoint_of_what_was_not_trained_is_resumed(folder: Path) -> None:
-    found = torch.load(io.BytesIO(checkpoint()), weights_only=True)
-    path = folder / "untrained.ckpt"
-    for changes in ({"momenta": [], "counts": {}, "minibatches": 0, "updates": 0}, {"epoch": 90}, {"seed": -1}):
-        torch.save({**found, **changes}, path)
-        if "seed" in changes:
-            with pytest.raises(StageplanError, match="was trained with seed -1"):
-                resumed(path, folder)
-        else:
-            resumed(path, folder)
-    torch.save({**found, "counts": {**found["counts"], "stranger": 5}}, path)
-    with pytest.raises(StageplanError, match="does not count the updates"):
-        resumed(path, folder)

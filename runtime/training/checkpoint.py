@@ -5,7 +5,7 @@ import random
 import shutil
 import tempfile
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, BinaryIO, cast
@@ -21,7 +21,6 @@ from profiler.machine import uninterrupted
 from runtime.errors import TrainingWarning
 
 FORMAT_VERSION = 2
-_MOST = 1 << 62
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,7 +57,8 @@ class Checkpoint:
     format_version: int = FORMAT_VERSION
 
 
-def _remedy() -> str:
+def remedy() -> str:
+    """Say what to name in the place of a file that is no checkpoint."""
     return f"name one that {command('train')} --checkpoint, or Pipeline.save, has written"
 
 
@@ -126,51 +126,15 @@ def read_checkpoint(path: Path, content: bytes | None = None) -> Checkpoint:
     try:
         values = torch.load(io.BytesIO(whole), map_location="cpu", weights_only=True)
     except Exception as error:
-        raise FileError(f"{path} is no whole checkpoint ({type(error).__name__}); {_remedy()}") from error
-    names = {field.name for field in fields(Checkpoint)}
-    if not isinstance(values, dict) or type(values.get("format_version")) is not int:
-        raise FileError(f"{path} is no checkpoint, though torch can read it; {_remedy()}")
-    if values["format_version"] != FORMAT_VERSION:
+        raise FileError(f"{path} is no whole checkpoint ({type(error).__name__}); {remedy()}") from error
+    version = values.get("format_version") if isinstance(values, dict) else None
+    if type(version) is int and version != FORMAT_VERSION:
         raise FileError(
-            f"{path} is a checkpoint of format {values['format_version']}, and this version reads format "
-            f"{FORMAT_VERSION}; train anew"
+            f"{path} is a checkpoint of format {version}, and this version reads format {FORMAT_VERSION}; train anew"
         )
-    if missing := sorted(names - values.keys()):
-        raise FileError(f"{path} is a checkpoint without its {missing[0]}; {_remedy()}")
-    for odd in _odd_values(values):
-        raise FileError(f"{path} is a checkpoint and {odd}; {_remedy()}")
-    return Checkpoint(**{name: values[name] for name in names})
-
-
-def _odd_values(values: Mapping[str, Any]) -> Iterator[str]:
-    """Yield what in a checkpoint is not what it should be, or contradicts itself; the first may be the only one."""
-    numbers = ("minibatches", "parts", "updates", "epoch", "position")
-    if type(values["seed"]) is not int:
-        yield "its seed is no whole number"
-    for name in (name for name in numbers if type(values[name]) is not int or not 0 <= values[name] < _MOST):
-        yield f"its {name} is no whole number from 0 up"
-    if not all(isinstance(values[name], str) for name in ("digest", "rule")):
-        yield "its digest or update rule is no text"
-    sets = values["momenta"]
-    if not isinstance(sets, list) or not all(map(_is_tensors, (*sets, values["model"], values["buffers"]))):
-        yield "its weights, buffers or momenta are no tensors by name"
-    counts = values["counts"]
-    if not isinstance(counts, dict) or not all(type(count) is int and 0 <= count < _MOST for count in counts.values()):
-        yield "it does not count the updates of each parameter"
-    most = max(values["minibatches"], *counts.values(), 0)
-    if values["updates"] > most:
-        yield "it has more updates than minibatches"
-    try:
-        _restored(values["generators"], torch.Generator(), random.Random(), np.random.RandomState())  # noqa: S311
-    except Exception as error:  # noqa: BLE001 - three libraries say in their own ways that they cannot read it
-        yield f"the state of its generators is none ({type(error).__name__})"
-
-
-def _is_tensors(value: object) -> bool:
-    return isinstance(value, dict) and all(
-        isinstance(key, str) and isinstance(tensor, Tensor) and not tensor.is_meta and tensor.layout == torch.strided
-        for key, tensor in value.items()
-    )
+    if type(version) is not int or values.keys() != {field.name for field in fields(Checkpoint)}:
+        raise FileError(f"{path} is no checkpoint, though torch can read it; {remedy()}")
+    return Checkpoint(**values)
 
 
 def checkpoint_bytes(path: Path) -> bytes:
@@ -178,7 +142,7 @@ def checkpoint_bytes(path: Path) -> bytes:
     try:
         return path.read_bytes()
     except OSError as error:
-        raise FileError(f"cannot read {path}: {error.strerror}; {_remedy()}") from error
+        raise FileError(f"cannot read {path}: {error.strerror}; {remedy()}") from error
 
 
 def generators() -> dict[str, Any]:
@@ -193,13 +157,9 @@ def generators() -> dict[str, Any]:
 
 def restore(states: dict[str, Any]) -> None:
     """Bring these generators into the states that ``generators`` returned."""
-    _restored(states, torch.default_generator, random, np.random)
-
-
-def _restored(states: Mapping[str, Any], of_torch: torch.Generator, of_python: Any, of_numpy: Any) -> None:
-    """Bring some generators into these states; raises whatever they raise where one is none."""
-    of_torch.set_state(states["torch"])
+    torch.set_rng_state(states["torch"])
     version, words, gauss = states["python"]
-    of_python.setstate((version, tuple(words), gauss))
+    random.setstate((version, tuple(words), gauss))
     name, keys, position, has_gauss, cached = states["numpy"]
-    of_numpy.set_state((name, keys.numpy().astype(np.uint32), int(position), int(has_gauss), cached))
+    kept = (name, keys.numpy().astype(np.uint32), int(position), int(has_gauss), cached)
+    np.random.set_state(kept)  # noqa: NPY002 - the generator that loaders use

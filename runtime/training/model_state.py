@@ -8,7 +8,6 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from profiler.errors import one_line
 from profiler.execution import Captured, count_name, moment_name
 from runtime.errors import InputError
 from runtime.pipeline import from_model_keys, own_key, to_model_keys, without_tensors
@@ -90,46 +89,18 @@ class ModelState:
         if checkpoint.digest != self._captured.digest:
             raise InputError(f"{path} is a checkpoint of another model than this {self._captured.name}; name one of it")
         if checkpoint.rule != rule.kind:
-            raise InputError(f"{path} was trained with {checkpoint.rule} and this is {rule.kind}; go on with "
+            raise InputError(f"{path} was trained with {checkpoint.rule:s} and this is {rule.kind}; go on with "
                              "the same kind of rule, whose numbers may be others")  # fmt: skip
         if checkpoint.seed != seed:
-            raise InputError(f"{path} was trained with seed {checkpoint.seed} and this has {seed}; use the same")
+            raise InputError(f"{path} was trained with seed {checkpoint.seed:d} and this has {seed}; use the same")
         tensors = self.tensors_of(checkpoint.model, str(path)) | checkpoint.buffers
         learning = self._captured.learning
         for number, momenta in enumerate(checkpoint.momenta):
-            try:
-                moments = self._laid_out(from_model_keys(self._captured, momenta))
-            except (RuntimeError, TypeError, KeyError) as error:
-                raise InputError(f"{path} has momenta that do not fit its weights: {one_line(error)}") from error
+            moments = self._laid_out(from_model_keys(self._captured, momenta))
             tensors |= {moment_name(name, number): one for name, one in moments.items() if name in learning}
         for name in learning:
             tensors[count_name(name)] = torch.tensor(checkpoint.counts.get(own_key(self._captured, name), 0))
-        self._refuse_missing(checkpoint, tensors, path)
         return tensors
-
-    def _refuse_missing(self, checkpoint: Checkpoint, tensors: Tensors, path: Path) -> None:
-        """Refuse a checkpoint that lacks a tensor, or has one of another shape."""
-        own, learning = self._captured.model, self._captured.learning
-        untrained = not checkpoint.counts and not checkpoint.momenta
-        momenta = 0 if untrained or not learning else self._settings.rule.momenta
-        if len(checkpoint.momenta) != momenta:
-            raise InputError(f"{path} does not have the {momenta} momenta of its update rule; name another checkpoint")
-        if not untrained and checkpoint.counts.keys() != {own_key(self._captured, name) for name in learning}:
-            raise InputError(
-                f"{path} does not count the updates of each parameter that learns; name another checkpoint"
-            )
-        wanted = {
-            name: (tensor.shape, tensor.dtype) for name, tensor in (*own.named_parameters(), *own.named_buffers())
-        }
-        wanted |= {moment_name(name, number): wanted[name] for name in learning for number in range(momenta)}
-        counts = {*map(count_name, learning)}
-        given = {name: (tensor.shape, tensor.dtype) for name, tensor in tensors.items() if name not in counts}
-        for name in sorted(wanted.keys() | given.keys()):
-            if wanted.get(name) != given.get(name):
-                raise InputError(
-                    f"{path} has {name} as {_said(given.get(name))}, where {_said(wanted.get(name))} is wanted; name a "
-                    "checkpoint as it was written"
-                )
 
     def _laid_out(self, tensors: Mapping[str, Tensor]) -> Tensors:
         """Return tensors by path with the strides that stages have them in."""
@@ -137,10 +108,6 @@ class ModelState:
         like = {**dict(own.named_parameters()), **dict(own.named_buffers())}
         with torch.no_grad():
             return {path: torch.empty_like(like[path], device="cpu").copy_(tensor) for path, tensor in tensors.items()}
-
-
-def _said(kind: "tuple[torch.Size, torch.dtype] | None") -> str:
-    return "nothing" if kind is None else f"{kind[1]} of shape {list(kind[0])}"
 
 
 def _differences(error: Exception) -> str:

@@ -24,6 +24,7 @@ from profiler.capture import (
     live_model,
     refuse_unfaithful_briefly,
 )
+from profiler.errors import one_line
 from profiler.execution import TensorSpec
 from profiler.machine import draining, expect_processes, refuse_reimport, usable_cores
 from profiler.profile import PLAIN_FORM
@@ -40,6 +41,7 @@ from runtime.training.checkpoint import (
     checkpoint_bytes,
     generators,
     read_checkpoint,
+    remedy,
     restore,
     write_checkpoint,
     written_anywhere,
@@ -368,14 +370,17 @@ class Pipeline:
         """
         with self._alone("resume"):
             checkpoint = self._read(Path(path))
-            tensors = self._model.resumed(checkpoint, Path(path))
+            try:
+                tensors = self._model.resumed(checkpoint, Path(path))
+                restore(checkpoint.generators)
+            except (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:
+                raise InputError(f"{path} is no checkpoint of this model ({one_line(error)}); {remedy()}") from error
             self.updates = checkpoint.updates
             self._go_on_from(tensors)
             self.minibatches, self._parts = checkpoint.minibatches, checkpoint.parts
             self.epoch, self.position = checkpoint.epoch, checkpoint.position
             if self._execution:
                 self._execution.agree_on_weights()
-            restore(checkpoint.generators)
 
     def _read(self, path: Path) -> Checkpoint:
         if self._execution is None:

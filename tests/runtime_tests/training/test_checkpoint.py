@@ -130,21 +130,26 @@ def kept(path: Path, **options: Any) -> Path:
 def test_checkpoints_that_cannot_be_used_are_refused_and_nothing_changes(tmp_path: Path) -> None:
     path = kept(tmp_path / "run.ckpt")
     whole = path.read_bytes()
-    torn, old, other = (tmp_path / name for name in ("torn", "old", "weights.pt"))
+    torn, old, other, code, odd = (tmp_path / name for name in ("torn", "old", "weights.pt", "code", "odd"))
     torn.write_bytes(whole[: len(whole) // 2])
     torch.save(torch.load(path, weights_only=True) | {"format_version": 0}, old)
     torch.save(build(small_models.Plain).state_dict(), other)
+    torch.save(print, code)
+    torch.save(torch.load(path, weights_only=True) | {"momenta": None}, odd)
     trained = pipeline(small_models.Plain, plan_for(small_models.Plain, 3))
     before = {key: tensor.clone() for key, tensor in trained.state_dict().items()}
     for file, words in (
         (torn, "is no whole checkpoint"),
         (old, "is a checkpoint of format 0, and this version reads format 2"),
         (other, "is no checkpoint, though torch can read it"),
+        (code, "is no whole checkpoint \\(UnpicklingError\\)"),
         (tmp_path / "nowhere", "cannot read .*nowhere: No such file"),
         (tmp_path, "cannot read"),
     ):
         with pytest.raises(FileError, match=words):
             trained.resume(file)
+    with pytest.raises(InputError, match=r"odd is no checkpoint of this model \(.NoneType. .*\); name one that"):
+        trained.resume(odd)
     with pytest.raises(InputError, match="was trained with sgd with momentum and this is adamw"):
         pipeline(small_models.Plain, plan_for(small_models.Plain, 2), update=AdamW(lr=0.1)).resume(path)
     with pytest.raises(InputError, match="is a checkpoint of another model than this"):
