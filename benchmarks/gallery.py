@@ -29,7 +29,6 @@ class Picture:
         command: What writes it, or the page that is photographed for it.
         text: What it shows.
         page: The page that the command writes, where the picture is of one; ``size``, how much of it.
-        folder: Where the command runs.
     """
 
     file: str
@@ -38,7 +37,6 @@ class Picture:
     text: str
     page: str = ""
     size: tuple[int, int] = (1100, 1000)
-    folder: str = "."
 
 
 PICTURES = (
@@ -56,12 +54,6 @@ PICTURES = (
         "python -m runtime run --model alexnet --batches 10 --slice none --trace docs/timeline.svg",
         "Four stages, 1F1B, batch 4. Stage 2 has the large linear layers, and their update; it never waits, and the "
         "others wait for it. (`--trace run.json` is the same for ui.perfetto.dev.)",
-    ),
-    Picture(
-        "learning-curve.svg", "A learning curve",
-        "python -m runtime train --model digits:network --data digits:loaders --sample-shape 1,8,8 --batch-size 16 "
-        "--stages 2 --epochs 8 --plot ../docs/learning-curve.svg",
-        "Loss of each minibatch, and accuracy on the validation images after each epoch.", folder="examples",
     ),
 )  # fmt: skip
 OTHERS = """
@@ -81,12 +73,11 @@ How long the search took before [decision 52](decisions/0052-one-recurrence-over
 def page() -> str:
     """Return ``docs/gallery.md``."""
     parts = ["# Pictures\nEach beside the command that wrote it; `make gallery` writes them all anew.\n"]
-    for picture in PICTURES:
-        where = f" In `{picture.folder}/`." if picture.folder != "." else ""
-        parts.append(
-            f"\n## {picture.title}\n```console not run by the tests: it is made anew with make gallery\n"
-            f"$ {picture.command}\n```\n{picture.text}{where}\n\n![{picture.title}]({picture.file})\n"
-        )
+    parts += [
+        f"\n## {picture.title}\n```console not run by the tests: it is made anew with make gallery\n"
+        f"$ {picture.command}\n```\n{picture.text}\n\n![{picture.title}]({picture.file})\n"
+        for picture in PICTURES
+    ]
     return "".join([*parts, OTHERS])
 
 
@@ -95,7 +86,7 @@ def make(picture: Picture) -> None:
     words = shlex.split(picture.command)
     (TOP / "build").mkdir(exist_ok=True)
     subprocess.run([sys.executable, *words[1:], *(["--quiet"] if "report" not in words else [])],
-                   cwd=TOP / picture.folder, check=True)  # fmt: skip
+                   cwd=TOP, check=True)  # fmt: skip
     if picture.page:
         photograph(TOP / picture.page, DOCS / picture.file, picture.size)
 

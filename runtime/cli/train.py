@@ -15,9 +15,9 @@ import runtime.hosts
 import runtime.pipeline
 import runtime.training
 from optimizer.schedule import PLAIN_1F1B, Pace, pace_of
-from profiler.cli import configs, emit_json, note, note_anyway, option, positive, screen, stdout
+from profiler.cli import configs, emit_json, note, note_anyway, option, positive
 from profiler.errors import ConfigError, FileError
-from profiler.files import is_file, write_whole
+from profiler.files import is_file
 from profiler.machine import pass_on, taking
 from profiler.output_files import OutputKind, refuse_no_room, refuse_unwritable
 from profiler.report import counted
@@ -39,7 +39,6 @@ WRITTEN: dict[str, OutputKind] = {
     "--save": "weights",
     "--checkpoint": "checkpoint",
     "--log": "log",
-    "--plot": "drawing",
 }
 """What is written to the file that an option names."""
 FAILED = 1
@@ -63,9 +62,6 @@ class TrainOptions(RankOptions):
     log: Annotated[
         Path | None, option("write a line a minibatch and epoch", under="output", type=Path, metavar="FILE.jsonl")
     ] = None
-    plot: Annotated[Path | None, option("draw the learning curve", under="output", type=Path, metavar="FILE.svg")] = (
-        None
-    )
 
     def pace(self, stages: int, planned: Pace = PLAIN_1F1B) -> Pace:
         """Return the pace to train at: plain updates, where nothing is said."""
@@ -75,12 +71,12 @@ class TrainOptions(RankOptions):
     @property
     def written(self) -> dict[str, Path]:
         """The files that are going to be written, by their options."""
-        files = {"--save": self.save, "--checkpoint": self.checkpoint, "--log": self.log, "--plot": self.plot}
+        files = {"--save": self.save, "--checkpoint": self.checkpoint, "--log": self.log}
         return {flag: path for flag, path in files.items() if path}
 
 
 def train(options: TrainOptions) -> int:
-    """Train over epochs, here or as one of several ranks; show what it came to, and write what is asked for."""
+    """Train over epochs, here or as one of several ranks, and write what is asked for."""
     _refuse_odd(options)
     profiler.machine.expect_processes()
     with joined(options.rank_timeout_s, options.stall_timeout_s) as session:
@@ -121,8 +117,6 @@ def _refuse_odd(options: TrainOptions) -> None:
     """Refuse options that contradict each other."""
     if options.every and not options.checkpoint:
         raise ConfigError("--every says how often to write a checkpoint; say where with --checkpoint")
-    if options.plot and options.plot.suffix != ".svg":
-        raise ConfigError(f"{options.plot} does not end in .svg; --plot draws that format only")
     files = {flag: path.resolve() for flag, path in options.written.items()}
     read = {"--plan": options.plan, "--resume": options.resume}
     files |= {flag: path.resolve() for flag, path in read.items() if path}
@@ -133,7 +127,7 @@ def _refuse_odd(options: TrainOptions) -> None:
 
 
 def _trained(options: TrainOptions, config: Config, plan: "Plan", session: "Session") -> int:
-    """Train, show what it came to, and write what is asked for; return the exit code."""
+    """Train, and write what is asked for; return the exit code."""
     resumed = options.resume is not None
     course = runtime.training.Course(options.epochs, options.log if session.leads else None, resumed=resumed)
     elsewhere, unwritten = False, None
@@ -148,8 +142,8 @@ def _trained(options: TrainOptions, config: Config, plan: "Plan", session: "Sess
     except runtime.training.Paused as pause:
         pause.add_note(_pause_words(pause, pause.checkpoint or options.resume))
         raise
-    if session.leads:
-        _show(options, plan.model, course)
+    if session.leads and options.json:
+        emit_json(course.records)
     if unwritten:
         raise unwritten
     return FAILED if elsewhere else 0
@@ -214,17 +208,6 @@ def _pause_words(pause: "Paused", checkpoint: Path | None) -> str:
         return f"{where}; nothing of it is kept, for no checkpoint was written: --checkpoint names where"
     kept = f"{checkpoint} has all of it" if pause.whole else f"what came since {checkpoint} was written is lost"
     return f"{where}; {kept}: to go on, repeat the command with --resume {checkpoint}"
-
-
-def _show(options: TrainOptions, model: str, course: "Course") -> None:
-    """Draw and print what training came to."""
-    if options.plot:
-        write_whole(options.plot, course.learning_curve(model), "--plot")
-        note(f"the learning curve is in {options.plot}")
-    if options.json:
-        emit_json(course.records)
-    elif not screen().quiet:
-        runtime.training.show_epochs(model, course.records, stdout())
 
 
 @contextmanager

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
         write_tensors,
         written_anywhere,
     )
-    from runtime.training.course import FIRST_EPOCH, Course, LogFile, show_epochs
+    from runtime.training.course import FIRST_EPOCH, Course, LogFile
     from runtime.training.epochs import EpochRecord, Loaders, Part, Paused, train_epochs
     from runtime.training.evaluate import accuracy
     from runtime.training.learning_rates import Constant, Cosine, Steps, configured_rates

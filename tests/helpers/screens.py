@@ -30,7 +30,6 @@ from runtime.cli.verify import show_verification
 from runtime.report import show_comparison
 from runtime.results import Digests, PartitionVerification, Verification
 from runtime.timeline import show_run
-from runtime.training import EpochRecord, show_epochs
 
 WIDTH = 80
 FOLDER = TESTS / "data" / "screens"
@@ -125,14 +124,6 @@ def verify(console: Console) -> None:
     )  # fmt: skip
 
 
-def train(console: Console) -> None:
-    one = EpochRecord(
-        epoch=0, minibatches=468, samples=29_952, seconds=61.2, loss=0.5, validation=0.98, metric="accuracy"
-    )
-    records = [replace(one, epoch=epoch) for epoch in range(3)]
-    show_epochs("vgg16", records, console)
-
-
 SCREENS: dict[str, Callable[[Console], None]] = {
     "profile": lambda console: show_profile(profile(), console),
     "optimizer": optimizer,
@@ -143,7 +134,6 @@ SCREENS: dict[str, Callable[[Console], None]] = {
     "links": links,
     "optimizer-links": over_links,
     "verify": verify,
-    "train": train,
 }
 
 

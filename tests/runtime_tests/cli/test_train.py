@@ -59,7 +59,7 @@ def test_a_command_that_profiles_takes_a_budget(
 def test_what_is_asked_for_is_written_and_plain_pytorch_loads_the_weights(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    files = ["--save", "model.pt", "--log", "logs/run.jsonl", "--plot", "curve.svg", "--checkpoint", "run.ckpt"]
+    files = ["--save", "model.pt", "--log", "logs/run.jsonl", "--checkpoint", "run.ckpt"]
     assert cli.main([*TRAIN, "--epochs", "2", *files, "--json"]) == 0
     records = json.loads(capsys.readouterr().out)
     assert [record["minibatches"] for record in records] == [3, 3]
@@ -71,7 +71,6 @@ def test_what_is_asked_for_is_written_and_plain_pytorch_loads_the_weights(
     losses = [line["loss"] for line in lines if "loss" in line]
     assert lines[3]["mean_loss"] == pytest.approx(sum(losses[:3]) / 3)
     assert lines[3]["validation_accuracy"] == records[0]["validation"]
-    assert (tmp_path / "curve.svg").read_bytes().startswith(b"<?xml")
     build(small_models.Residual).load_state_dict(state(tmp_path / "model.pt"), strict=True)
 
 
@@ -221,7 +220,6 @@ def test_learning_rates_of_a_configuration_are_used(tmp_path: Path) -> None:
             [*TRAIN, "--checkpoint", "c", "--every", "3", "--schedule", "zero-bubble", "--update-every", "4"],
             "--every 3 would stop in the middle of an update of 4 minibatches",
         ),
-        ([*TRAIN, "--plot", "curve.png"], "curve.png does not end in .svg"),
         ([*TRAIN, "--save", "a", "--checkpoint", "a"], "--checkpoint and --save name one file"),
         ([*TRAIN, "--resume", "none.ckpt"], "cannot read none.ckpt: No such file"),
         (["train", *MODEL], "there is nothing to train on; name a factory of a loader with --data"),
