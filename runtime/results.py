@@ -4,7 +4,6 @@ Frozen dataclasses that are JSON files; the figures of a minibatch are functions
 samples throughout; what is per stage is per minibatch.
 """
 
-from collections import Counter
 from dataclasses import dataclass
 from statistics import median
 from typing import Annotated, Any, Literal
@@ -27,8 +26,6 @@ class ActionRecord:
         wait_s: Time spent waiting for a neighbour before it started; never for a turn on the core.
         start_s: When it had all it needed; ``computed_s`` when it began to send, ``end_s`` when it was done.
         cpu_s: Processor time between start and end.
-        sent_bytes: What it sent to a neighbour.
-        page_faults: Minor page faults meanwhile.
     """
 
     kind: Kind
@@ -39,8 +36,6 @@ class ActionRecord:
     computed_s: float
     end_s: float
     cpu_s: float
-    sent_bytes: int
-    page_faults: int
 
     @property
     def copy_s(self) -> float:
@@ -118,7 +113,6 @@ class StageRun:
 
     Attributes:
         host: The name of the host that it ran on; ``core``, on which core there.
-        clock_error_s: By how much its times may be off against those of the first stage; nothing on the same host.
         whole: Its times in the whole of the run.
         actions: All of them, where they were to be recorded.
     """
@@ -126,7 +120,6 @@ class StageRun:
     stage: int
     host: str
     core: int
-    clock_error_s: float = 0.0
     whole: StageTimes
     actions: tuple[ActionRecord, ...]
 
@@ -143,14 +136,6 @@ class StageRun:
             for records in self._by_kind().values()
             if records
         )
-
-    @property
-    def page_faults(self) -> float:
-        """Minor page faults per minibatch: the median of the second half, when memory has been touched before."""
-        faults: Counter[int] = Counter()
-        for record in self.actions:
-            faults[record.minibatch] += record.page_faults
-        return median([faults[minibatch] for minibatch in sorted(faults)][self.minibatches // 2 :])
 
     @property
     def measured(self) -> StageMeasurement:
@@ -179,7 +164,7 @@ class StageRun:
 
     def as_file(self) -> dict[str, Any]:
         """Return what is kept: itself, and beside it its figures."""
-        figures = ("minibatches", "busy_s", "measured", "page_faults")
+        figures = ("minibatches", "busy_s", "measured")
         return values_of(self) | {name: getattr(self, name) for name in figures}
 
     def _by_kind(self) -> dict[Kind, list[ActionRecord]]:
@@ -198,7 +183,7 @@ CLOCKS: tuple[Clock, ...] = ("wall", "virtual")
 Bar = tuple[Kind, int, float, float]
 """An action in a timeline: its kind, its minibatch, and when it started and ended, in seconds from the first start."""
 
-RUN_FORMAT_VERSION: Literal[13] = 13
+RUN_FORMAT_VERSION: Literal[14] = 14
 VERIFICATION_FORMAT_VERSION: Literal[10] = 10
 
 

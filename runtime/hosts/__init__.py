@@ -6,7 +6,7 @@ from profiler.public import on_demand
 
 if TYPE_CHECKING:
     from runtime.hosts.agreement import agree, agree_on_plan, agree_on_weights
-    from runtime.hosts.clock_sync import placed, reading
+    from runtime.hosts.clock_sync import placed
     from runtime.hosts.errand import Errand, exit_with
     from runtime.hosts.ranks import Ranks
     from runtime.hosts.session import Session

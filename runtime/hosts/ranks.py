@@ -143,7 +143,7 @@ class Ranks(Session):
         self._await(lambda: self.group.broadcast(whole, LEAD).wait())
         return whole.numpy().tobytes()
 
-    def clock(self) -> tuple[float, float]:
+    def clock(self) -> float:
         """Compare this rank's clock with that of rank 0, which answers one rank after the other.
 
         Of some round trips the quickest counts: rank 0 read its clock between sending and receiving (Cristian,
@@ -151,23 +151,23 @@ class Ranks(Session):
         """
         ping, shown = torch.zeros(2, 1, dtype=torch.float64)
 
-        def answer() -> tuple[float, float]:
+        def answer() -> float:
             for rank in range(1, len(self.members)):
                 for _ in range(PINGS):
                     self.group.recv([ping], rank, _CLOCK).wait()
                     self.group.send([shown.fill_(time.perf_counter())], rank, _CLOCK).wait()
-            return 0.0, 0.0
+            return 0.0
 
-        def ask() -> tuple[float, float]:
-            readings = []
+        def ask() -> float:
+            trips = []
             for _ in range(PINGS):
                 answer = self.group.recv([shown], LEAD, _CLOCK)
                 sent_s = time.perf_counter()
                 self.group.send([ping], LEAD, _CLOCK).wait()
                 answer.wait()
                 received_s = time.perf_counter()
-                readings.append((float(shown) - (sent_s + received_s) / 2, (received_s - sent_s) / 2))
-            return min(readings, key=lambda reading: reading[1])
+                trips.append((received_s - sent_s, float(shown) - (sent_s + received_s) / 2))
+            return min(trips)[1]
 
         return self._await(answer if self.leads else ask)
 

@@ -83,9 +83,9 @@ class Session:
         """Return rank 0's ``content``, on every rank."""
         return content
 
-    def clock(self) -> tuple[float, float]:
-        """Return what to add to this process's monotonic clock for rank 0's, and its error at most, in seconds."""
-        return 0.0, 0.0
+    def clock(self) -> float:
+        """Return what to add to this process's monotonic clock for rank 0's, in seconds."""
+        return 0.0
 
     @contextmanager
     def ending_together(self) -> Iterator[None]:

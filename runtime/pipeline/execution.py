@@ -25,7 +25,7 @@ from profiler.machine import available_bytes, physical_core, uninterrupted
 from profiler.profile import INPUT
 from runtime.channels import Rendezvous
 from runtime.errors import DivergedError, Drained, InputError, RunError
-from runtime.hosts import Session, agree_on_weights, placed, reading
+from runtime.hosts import Session, agree_on_weights, placed
 from runtime.pipeline.feed import Feed
 from runtime.pipeline.load_messages import loads
 from runtime.pipeline.model_keys import without_tensors
@@ -288,14 +288,15 @@ class Execution:
 
     def _carry_out(self, loaded: Loaded, go: Go) -> list[Report]:
         """Run the plan that is loaded, feeding it meanwhile, and return what all stages report."""
-        before, plan, feed = reading(self.session), loaded.plan, loaded.feed
+        offset_s = self.session.clock()  # before the run, so that all ranks begin it together
+        plan, feed = loaded.plan, loaded.feed
         self.pool.tell_all(go)
         own = [plan.stages[stage] for stage in self.pool.ranks]
         longest = [max(stage.forward_s, stage.backward_s, stage.update_s) for stage in own]
         here = [answer.report for answer in self.pool.follow(longest, self._watch, feed) if answer.report]
         stopping = self.session.stopping
         here = [replace(report, checksums=feed.checksums, stopping=stopping) for report in here]
-        stamped = placed(self.session, here, before, reading(self.session))
+        stamped = placed(self.session, here, offset_s)
         reports = [report for rank in self.session.exchange(stamped, list[Report]) for report in rank]
         for report in reports:
             refuse_other_data(feed.name, feed.checksums, report.checksums)

@@ -52,7 +52,7 @@ def _of_action(record: ActionRecord, place: tuple[int, int], last: int, zero_s: 
     here = {"pid": rank, "tid": _WORK}
     facts = {
         "minibatch": record.minibatch, "weight version": record.version, "wait ms": record.wait_s * 1e3,
-        "processor ms": record.cpu_s * 1e3, "bytes sent": record.sent_bytes, "page faults": record.page_faults,
+        "processor ms": record.cpu_s * 1e3,
     }  # fmt: skip
     if record.wait_s > 0:
         wait = round(record.wait_s * 1e6, 3)
@@ -68,7 +68,7 @@ def _of_action(record: ActionRecord, place: tuple[int, int], last: int, zero_s: 
     if to is not None and 0 <= to <= last:
         yield {
             "ph": "X", "name": "send", "cat": "send", "ts": computed, "dur": max(0.0, end - computed),
-            "args": {"bytes": record.sent_bytes, "to stage": to},
+            "args": {"to stage": to},
         } | here  # fmt: skip
         yield {"ph": "s", "name": "handed over", "cat": "flow", "id": _flow(record, stage), "ts": computed} | here
     came = {"F": stage - 1, "B": stage + 1}.get(record.kind)

@@ -80,7 +80,6 @@ _EXPLAINED = {
     "busy ms": "Busy: processor time.",
     "waits ms": "Waits: for neighbours.",
     "sends ms": "Sends: copies into the channel, part of busy.",
-    "faults": "Faults: page faults, the median.",
     "peak MiB": "Peak: resident memory above the empty process.",
 }
 
@@ -92,13 +91,13 @@ def show_run(result: RunResult, console: "Console") -> None:
     for line in _doubts(result):
         console.print(line)
     precision = f"{plan.precision}, " if plan.form.lowered else ""
-    columns = ("core", "predicted ms", "busy ms", "waits ms", "sends ms", "faults", "predicted MiB", "peak MiB")
+    columns = ("core", "predicted ms", "busy ms", "waits ms", "sends ms", "predicted MiB", "peak MiB")
     table = ResultTable(
         f"{plan.model}, {plan.method}, {counted(result.minibatches, 'minibatch')}, {precision}{plan.pace.words} "
         f"({SCHEDULES[plan.schedule].semantics}), {result.channel}, {result.rule.kind}, lr {result.rule.lr:g}",
         ("stage", "layers", *columns),
         words=("layers",),
-        first_out=("faults", "sends ms", "predicted MiB", "core", "peak MiB"),
+        first_out=("sends ms", "predicted MiB", "core", "peak MiB"),
         caption="Per minibatch.",
         explained=_EXPLAINED,
     )
@@ -109,7 +108,7 @@ def show_run(result: RunResult, console: "Console") -> None:
             str(stage.stage), f"{planned.layers[0]} … {planned.layers[-1]}",
             f"{stage.host}: {stage.core}" if several else str(stage.core),
             ms(planned.total_s * planned.ease), ms(stage.busy_s), ms(stage.measured.wait_s), ms(stage.measured.send_s),
-            f"{stage.page_faults:.0f}", mib(planned.memory_bytes), mib(stage.measured.peak_rss_bytes),
+            mib(planned.memory_bytes), mib(stage.measured.peak_rss_bytes),
         )  # fmt: skip
     console.print(table)
     console.print(_bubble_table(result))

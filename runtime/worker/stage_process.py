@@ -5,7 +5,6 @@ import fcntl
 import gc
 import math
 import os
-import resource
 import select
 import socket
 import time
@@ -292,7 +291,6 @@ class _Run:
     def _work(self, chosen: _Next) -> ActionRecord:
         stage, kind, minibatch = self._stage, chosen.kind, chosen.minibatch
         self._note(Phase.WORKING, _words(kind, minibatch))
-        faults = _page_faults()
         start, cpu = time.perf_counter() - self._norms_s, time.thread_time() - self._norms_s  # which were work, too
         self._norms_s = 0.0
         results: list[Tensor] | None = []
@@ -330,8 +328,6 @@ class _Run:
             computed_s=computed,
             end_s=end,
             cpu_s=time.thread_time() - cpu,
-            sent_bytes=sum(tensor.nbytes for tensor in results or ()) if direction else 0,
-            page_faults=_page_faults() - faults,
         )
 
     def _way_out(self, kind: Kind) -> Direction | None:
@@ -367,10 +363,6 @@ class _Run:
 
 def _words(kind: Kind, minibatch: int) -> str:
     return f"{KIND_NAMES[kind]} of minibatch {minibatch}"
-
-
-def _page_faults() -> int:
-    return resource.getrusage(resource.RUSAGE_THREAD).ru_minflt
 
 
 class Turn:

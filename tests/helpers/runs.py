@@ -25,7 +25,7 @@ def run_of(name: ScheduleName, minibatches: int, work: list[float], every: int =
             ActionRecord(
                 kind=span.action.kind, minibatch=span.action.minibatch, version=0, wait_s=span.start_s - free_s,
                 start_s=100.0 + span.start_s, computed_s=100.0 + span.start_s + own, end_s=100.0 + span.end_s,
-                cpu_s=own, sent_bytes=8, page_faults=0,
+                cpu_s=own,
             )
             for span, free_s in zip(row, ends_s, strict=False)
         ])  # fmt: skip

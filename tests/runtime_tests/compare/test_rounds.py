@@ -25,7 +25,7 @@ NAMES = ("optimized", "end-load", "middle-load")
 def action(kind: Any, minibatch: int, start_s: float) -> ActionRecord:
     return ActionRecord(
         kind=kind, minibatch=minibatch, version=0, wait_s=0.0, start_s=start_s, computed_s=start_s + 0.5,
-        end_s=start_s + 1, cpu_s=1.0, sent_bytes=0, page_faults=0,
+        end_s=start_s + 1, cpu_s=1.0,
     )  # fmt: skip
 
 

@@ -37,6 +37,8 @@ from runtime.results import RunResult
 
 pytestmark = [pytest.mark.hosts, pytest.mark.timeout(240)]
 TIMEOUT_S = 5.0
+CLOSE_S = 0.01
+"""So closely the clocks of two hosts on one machine are told to agree."""
 NAMES = [f"rank {rank} on h{rank} ({address(rank)})" for rank in range(COUNT)]
 
 
@@ -307,8 +309,7 @@ def test_a_plan_for_the_measured_links_is_faster_over_a_slow_wire_than_one_that_
     assert [stage.host for stage in result.stages] == [f"h{rank}" for rank in range(COUNT)]
     for before, after in pairwise(result.stages):  # on one clock, nothing arrives before it was sent
         sent = {one.minibatch: one.computed_s for one in before.actions if one.kind == "F"}
-        error_s = before.clock_error_s + after.clock_error_s
-        assert all(one.start_s >= sent[one.minibatch] - error_s for one in after.actions if one.kind == "F")
+        assert all(one.start_s >= sent[one.minibatch] - CLOSE_S for one in after.actions if one.kind == "F")
 
 
 def test_a_plan_for_other_hosts_is_refused_by_name_on_every_rank(hosts: Hosts) -> None:

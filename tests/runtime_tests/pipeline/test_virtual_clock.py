@@ -54,8 +54,6 @@ def records(spans: Sequence[Sequence[Span]], slower: float = 1.0) -> list[list[A
                     computed_s=at_s + 0.8 * time_s,
                     end_s=at_s + time_s,
                     cpu_s=time_s,
-                    sent_bytes=0,
-                    page_faults=0,
                 )
             )
             at_s += time_s + 5.0
