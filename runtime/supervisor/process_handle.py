@@ -11,7 +11,7 @@ from multiprocessing.reduction import send_handle
 
 from profiler.machine import start
 from runtime.errors import RunError
-from runtime.worker import StageStatus, entry
+from runtime.worker import StageStatus, serve
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +40,7 @@ def started(stage: int, core: int, patience_s: float) -> StageProcess:
     try:
         status = StageStatus.create()
         try:
-            process, ours = start(entry.main, core, name=f"stageplan-stage-{stage}")
+            process, ours = start(serve, core, name=f"stageplan-stage-{stage}")
         except BaseException:
             status.close()
             raise

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
         send,
     )
     from runtime.worker.settings import OnNan, Settings
+    from runtime.worker.stage_process import serve
     from runtime.worker.status import Phase, Progress, StageStatus
 else:
     __getattr__ = on_demand(__name__)

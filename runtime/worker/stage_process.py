@@ -1,17 +1,21 @@
 """The process of one stage: it obeys its parent's messages, one after the other, until the connection closes."""
 
 import contextlib
+import faulthandler
 import fcntl
 import gc
 import math
 import os
+import resource
 import select
+import signal
 import socket
 import time
 import traceback
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
+from multiprocessing.reduction import recv_handle
 
 from torch import Tensor
 
@@ -29,8 +33,13 @@ from runtime.worker.stage import Channels, Stage
 from runtime.worker.status import Phase, StageStatus
 
 
-def serve(control: Connection, core: int, status: StageStatus) -> None:
-    """Serve ``control`` on ``core`` until the parent closes it."""
+def serve(control: Connection, core: int) -> None:
+    """Be the stage process that ``control`` is the line to, on ``core``, until the parent closes it."""
+    resource.setrlimit(resource.RLIMIT_CORE, (0, resource.getrlimit(resource.RLIMIT_CORE)[1]))  # stacks do instead
+    stacks, record = recv_handle(control), recv_handle(control)
+    faulthandler.enable(stacks)
+    faulthandler.register(signal.SIGUSR1, stacks)
+    status = StageStatus(SharedMemory(record), stacks)
     worker = _Worker(control, core, status)
     try:
         pin(core)
