@@ -183,7 +183,7 @@ CLOCKS: tuple[Clock, ...] = ("wall", "virtual")
 Bar = tuple[Kind, int, float, float]
 """An action in a timeline: its kind, its minibatch, and when it started and ended, in seconds from the first start."""
 
-RUN_FORMAT_VERSION: Literal[14] = 14
+RUN_FORMAT_VERSION: Literal[13] = 13
 VERIFICATION_FORMAT_VERSION: Literal[10] = 10
 
 

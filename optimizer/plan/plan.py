@@ -291,7 +291,6 @@ class Plan(Shown):
         return self.bottleneck_s / self.lower_bound_s - 1 if self.lower_bound_s else float("inf")
 
 
-
 def _around(layer: str) -> list[str]:
     """Return the paths of what holds a layer, the outermost first, and its own last."""
     parts = layer.split(".")

@@ -48,8 +48,6 @@ def test_memory_is_versions_gradients_momentum_activations_and_slots() -> None:
     ]
 
 
-
-
 def test_a_plan_survives_its_file() -> None:
     plan = Planner(chain([1, 2, 3, 4]), 2, 8).optimized()
     assert from_json(to_json(plan), Plan, "plan.json") == plan
