@@ -23,7 +23,7 @@ from runtime.worker import OnNan
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from runtime.compare import Comparison, Job, Views
+    from runtime.compare import Comparison, Job
 
 RESULTS = Path("results")
 FILE, PLAN = "comparison.json", "fastest-plan.json"
@@ -90,7 +90,10 @@ def compare_all(options: CompareOptions) -> int:
             for given in zip(wanted, settings, places, requests, strict=True)
         ]
         try:
-            runtime.compare.carry_out(jobs, _views(reports), options.stall_timeout_s, fresh=options.fresh)
+            runtime.compare.carry_out(
+                jobs, options.stall_timeout_s,
+                after_round=partial(_write, reports=reports), after_first=_provisional, fresh=options.fresh,
+            )  # fmt: skip
         except KeyboardInterrupt as interrupt:  # which leaves the best answer so far
             if (begun := [job for job in jobs if job.comparison.runs]) and not options.json:
                 _conclude(begun, reports, options)
@@ -99,19 +102,11 @@ def compare_all(options: CompareOptions) -> int:
         return _conclude(jobs, reports, options)
 
 
-def _views(reports: list[Path]) -> "Views":
-    """Return what shows comparisons on stderr while they run, and keeps the report up to date."""
-
-    def provisional(comparisons: "Sequence[Comparison]") -> None:
-        if not screen().quiet:
-            heading = "provisional, after a first round of each; the report stands, and gets better with every round"
-            runtime.report.show_leaders(comparisons, stderr(), heading)
-
-    return runtime.compare.Views(
-        live=runtime.report.live_progress,
-        after_round=partial(_write, reports=reports),
-        after_first=provisional,
-    )
+def _provisional(comparisons: "Sequence[Comparison]") -> None:
+    """Show on stderr who leads after a first round of each."""
+    if not screen().quiet:
+        heading = "provisional, after a first round of each; the report stands, and gets better with every round"
+        runtime.report.show_leaders(comparisons, stderr(), heading)
 
 
 def _write(comparisons: "Sequence[Comparison]", reports: list[Path]) -> None:

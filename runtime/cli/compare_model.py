@@ -13,8 +13,7 @@ from profiler.profile import PrecisionName
 from profiler.python_arguments import Cores, Count, Hint, python_face
 from profiler.python_words import python_words
 from profiler.settings import DEFAULT_RULE, Update
-from runtime.compare import Comparison, Views, carry_out, job_of, request_of
-from runtime.report import live_progress
+from runtime.compare import Comparison, carry_out, job_of, request_of
 from runtime.worker import Settings
 
 
@@ -74,7 +73,7 @@ def compare(
         )
         request = request_of(config, settings, baselines=baselines)
         jobs = [job_of(config, settings, folder / "comparison.json", request)]
-        carry_out(jobs, Views(live=live_progress), fresh=True)
+        carry_out(jobs, fresh=True)
     comparison = jobs[0].comparison
     return replace(
         comparison,

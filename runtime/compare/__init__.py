@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from runtime.compare.ranking import coverage, spearman, tied
     from runtime.compare.request import Request, request_of
     from runtime.compare.resume import find_comparison, locked, set_aside
-    from runtime.compare.rounds import Step, compare, duration, left, steps
-    from runtime.compare.work import Awaited, Views, carry_out
+    from runtime.compare.rounds import Step, compare, steps
+    from runtime.compare.work import carry_out
 else:
     __getattr__ = on_demand(__name__)

@@ -14,14 +14,14 @@ from dataclasses import dataclass, replace
 from profiler.errors import StageplanError, printable
 from profiler.profile import Form
 from runtime.compare.comparison import Comparison
-from runtime.compare.contender import ONE_CORE, RunRecord
+from runtime.compare.contender import RunRecord
 from runtime.errors import RunError, TooLargeError
 from runtime.pipeline import Execution
 
 TIMELINE_MINIBATCHES = 16
 """How many minibatches of a timeline are kept: the warm-up, and some of the steady state."""
-HAND_OVER_S, ONE_CORE_S, BASELINE_S = 0.7, 2.0, 8.0
-"""Roughly what handing a model over takes, how long the plain step is repeated, and what starting a baseline takes."""
+HAND_OVER_S = 0.7
+"""Roughly what handing a model over takes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,56 +36,38 @@ def compare(
     comparison: Comparison,
     executions: Mapping[Form, Execution],
     others: Mapping[str, Callable[[], tuple[float, float]]],
-    save: Callable[[Comparison], None],
-    watch: Callable[[Comparison, Step | None], None],
-    *,
-    rounds: int | None = None,
-    since: int | None = None,
-) -> Comparison:
-    """Do the missing runs of a comparison, and return it with them.
+) -> Iterator[Comparison]:
+    """Do the missing runs of a comparison, and yield what is known after each; whoever asks for no more ends it.
 
     Args:
         comparison: What is to be compared, and the runs so far.
         executions: What runs partitions, by the form of their plans.
         others: For each contender that is no partition, what runs it once and returns its samples per second, and the
             share of the time in which its core worked for others.
-        save: Called with what is known after each run.
-        watch: Called before each run with what is known and what comes, and at the end.
-        rounds: Up to which; None: all that were asked for.
-        since: How many runs there were when this command began; None: as many as now.
     """
-    before = len(comparison.runs) if since is None else since
-    while step := next(steps(comparison, rounds), None):
+    before = len(comparison.runs)
+    while step := next(steps(comparison), None):
         if _hopeless([run for run in comparison.runs[before:] if run.name in comparison.splits], step, comparison):
             break
-        watch(comparison, step)
         begun_s = time.perf_counter()
         record = _attempt(step, comparison, executions, others)
         record = replace(record, seconds=time.perf_counter() - begun_s)
         comparison = comparison.with_run(record)
-        save(comparison)
-    watch(comparison, None)
-    return comparison
+        yield comparison
 
 
-def steps(comparison: Comparison, rounds: int | None = None) -> Iterator[Step]:
-    """Yield the runs that are still to be done, in order, as far as that is known: later rounds may have fewer.
-
-    Args:
-        comparison: With the runs so far.
-        rounds: Up to which; None: all that were asked for.
-    """
+def steps(comparison: Comparison) -> Iterator[Step]:
+    """Yield the runs that are still to be done, in order, as far as that is known: later rounds may have fewer."""
     done = {(run.round, run.name) for run in comparison.runs}
-    last = comparison.request.repeats if rounds is None else min(rounds, comparison.request.repeats)
     dropped = comparison.dropped
-    for number in range(1, last + 1):
+    for number in range(1, comparison.request.repeats + 1):
         order = [name for name in comparison.running if dropped.get(name, number) >= number]
         random.Random(f"main {number}").shuffle(order)  # noqa: S311 - an order, no secret
         yield from (Step(number, name) for name in order if (number, name) not in done)
 
 
 def _hopeless(runs: Sequence[RunRecord], step: Step, comparison: Comparison) -> bool:
-    """Say whether every split failed in the round before, if that was one of ``runs``, which are this session's."""
+    """Say whether every split failed in the round before, if that was one of ``runs``, which are this call's."""
     before = [run for run in runs if run.round == step.round - 1]
     return len(before) == len(comparison.splits) and all(run.failure is not None for run in before)
 
@@ -122,37 +104,14 @@ def _attempt(
     )
 
 
-def left(comparison: Comparison, rounds: int | None = None) -> float:
-    """Return about how many seconds the missing runs will take, by those that have run or by what is predicted.
-
-    Args:
-        comparison: With the runs so far.
-        rounds: Up to which; None: all, as if nobody more were dropped.
-    """
-    durations: dict[str, list[float]] = {}
-    for run in comparison.runs:
-        durations.setdefault(run.name, []).append(run.seconds)
-    seconds = 0.0
-    for step in steps(comparison, rounds):
-        own = durations.get(step.name)
-        seconds += sum(own) / len(own) if own else expected_s(comparison, step)
+def expected_s(comparison: Comparison) -> float:
+    """Return about how long the missing runs take, going by the predictions: each as long as one of a partition."""
+    cores, seconds = len(set(comparison.request.cores)), 0.0
+    for step in steps(comparison):
+        plan = comparison.contender(step.name).split or comparison.ours.plan
+        work_s = plan.predicted.minibatches * sum(stage.total_s for stage in plan.stages) / cores
+        seconds += HAND_OVER_S + max(work_s, plan.predicted.makespan_s)
     return seconds
-
-
-def expected_s(comparison: Comparison, step: Step) -> float:
-    """Return about how long a run takes, going by the predictions."""
-    split = comparison.contender(step.name).split
-    plan = split or comparison.ours.plan
-    minibatches = plan.predicted.minibatches
-    step_s = sum(stage.total_s for stage in plan.stages)
-    cores = len(set(comparison.request.cores))
-    warm_up_s = step_s * (len(plan.stages) + 1) / cores
-    if step.name == ONE_CORE:
-        return ONE_CORE_S + comparison.plain_step_s
-    if split is None:
-        return BASELINE_S + (minibatches + 2) * step_s / cores
-    work_s = step_s * minibatches / cores
-    return HAND_OVER_S + max(work_s, plan.predicted.makespan_s) + warm_up_s
 
 
 def duration(seconds: float) -> str:

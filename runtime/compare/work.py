@@ -1,11 +1,11 @@
 """Carry comparisons out: the first round of each, then one after the other; keep every run, and let it be seen."""
 
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
+from itertools import islice
 
-from profiler.cli import note
+from profiler.cli import note, progress
 from profiler.errors import ConfigError
 from profiler.files import to_json, write_whole
 from profiler.machine import claimed
@@ -17,7 +17,7 @@ from runtime.compare.begin import Job, command_line
 from runtime.compare.comparison import Comparison
 from runtime.compare.contender import ONE_CORE
 from runtime.compare.resume import set_aside
-from runtime.compare.rounds import Step, compare, duration, left, steps
+from runtime.compare.rounds import compare, duration, expected_s, steps
 from runtime.pipeline import cores_of, executions_of, pool_of
 from runtime.supervisor import WorkerPool
 
@@ -25,56 +25,33 @@ HELPER_START_S, GENEROSITY = 120.0, 200.0
 """How long the timing of one core may take: to start, and times the step of the profile."""
 
 
-@dataclass(frozen=True, slots=True)
-class Awaited:
-    """How long other comparisons take, beside what one of them has before it.
-
-    Attributes:
-        first_s: Until there is a first answer about all; None where there is one, or only one comparison.
-        last_s: Until all is done.
-    """
-
-    first_s: float | None = None
-    last_s: float = 0.0
+Seen = Callable[[Sequence[Comparison]], None]
+"""Called with all comparisons of a command."""
 
 
-Watch = Callable[[Comparison, Step | None], None]
-"""Called before each run with what is known and what comes, and at the end."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Views:
-    """What lets comparisons be seen while they are carried out.
-
-    Attributes:
-        live: Shows one of them.
-        after_round: Called with all of them whenever one has a round more.
-        after_first: Called with all of them when each has its first, and there is more to come.
-    """
-
-    live: Callable[[Awaited], AbstractContextManager[Watch]]
-    after_round: Callable[[Sequence[Comparison]], None] = lambda _comparisons: None
-    after_first: Callable[[Sequence[Comparison]], None] = lambda _comparisons: None
-
-
-def carry_out(jobs: list[Job], views: Views, stall_timeout_s: float | None = None, *, fresh: bool = False) -> None:
+def carry_out(
+    jobs: list[Job],
+    stall_timeout_s: float | None = None,
+    *,
+    after_round: Seen = lambda _comparisons: None,
+    after_first: Seen = lambda _comparisons: None,
+    fresh: bool = False,
+) -> None:
     """Do what is missing, and put it into ``jobs``: the first round of each comparison, and then one after the other.
 
     Args:
         jobs: What is to be carried out.
-        views: What lets it be seen.
         stall_timeout_s: How long a stage may be at one action; None: by its prediction.
+        after_round: Called whenever a comparison has a round more.
+        after_first: Called when each has its first, and there is more to come.
         fresh: Whether it was asked for anew, for the words that say how to resume.
     """
-    missing = sum(sum(1 for _ in steps(job.comparison)) for job in jobs)
+    missing = _missing(jobs)
     if not missing:
         return
     stages = max(job.config.stages for job in jobs)
     cores = cores_of(jobs[0].config, stages)
-    first = len(jobs) > 1 and any(not job.comparison.rounds for job in jobs)
-    about = f"about {duration(sum(left(job.comparison) for job in jobs))}"
-    if first:
-        about += f", a first answer after {duration(sum(left(job.comparison, 1) for job in jobs))}"
+    about = f"about {duration(sum(expected_s(job.comparison) for job in jobs))}"
     most = "" if jobs[0].comparison.request.full else "at most "
     updates = "; ".join(dict.fromkeys(job.settings.pace.update_words(job.config.batch_size) for job in jobs))
     note(
@@ -85,25 +62,22 @@ def carry_out(jobs: list[Job], views: Views, stall_timeout_s: float | None = Non
     def keep(at: int, latest: Comparison) -> None:
         before, jobs[at] = jobs[at], replace(jobs[at], comparison=latest, in_the_way="")
         if latest.rounds > before.comparison.rounds:
-            views.after_round([job.comparison for job in jobs])
+            after_round([job.comparison for job in jobs])
 
-    since = [len(job.comparison.runs) for job in jobs]
+    first = len(jobs) > 1 and any(not job.comparison.rounds for job in jobs)
     with claimed(cores), pool_of(cores, stall_timeout_s) as pool:
-        for rounds in (1, None) if first else (None,):
-            for at, job in enumerate(jobs):
-                if any(steps(job.comparison, rounds)):
-                    with views.live(_awaited(jobs, at, rounds)) as watch:
-                        _carry_out(job, pool, partial(keep, at), watch, rounds=rounds, since=since[at])
-            if rounds and not all(job.comparison.complete for job in jobs):
-                views.after_first([job.comparison for job in jobs])
+        for only_first in (True, False) if first else (False,):
+            with progress("comparing", _missing(jobs, only_first=only_first)) as advance:
+                for at, job in enumerate(jobs):
+                    if _missing([job], only_first=only_first):
+                        _carry_out(job, pool, partial(keep, at), advance, only_first=only_first)
+            if only_first and _missing(jobs):
+                after_first([job.comparison for job in jobs])
 
 
-def _awaited(jobs: list[Job], at: int, rounds: int | None) -> Awaited:
-    """Return how long the other comparisons take: to a first answer about all, and to the last."""
-    others = [job.comparison for number, job in enumerate(jobs) if number != at]
-    later = [job.comparison for job in jobs[at + 1 :]]
-    first_s = sum(left(comparison, rounds) for comparison in later) if rounds else None
-    return Awaited(first_s, sum(left(comparison) for comparison in (others if rounds else later)))
+def _missing(jobs: list[Job], *, only_first: bool = False) -> int:
+    """Return how many runs are still to be done, at most, or how many of the first round."""
+    return sum(step.round == 1 or not only_first for job in jobs for step in steps(job.comparison))
 
 
 def _composition(jobs: list[Job]) -> str:
@@ -119,28 +93,16 @@ def _carry_out(
     job: Job,
     pool: WorkerPool,
     keep: Callable[[Comparison], None],
-    watch: Watch,
+    advance: Callable[[float, str], None],
     *,
-    rounds: int | None,
-    since: int,
+    only_first: bool,
 ) -> None:
-    """Do a part of one comparison, and ``keep`` what is known after each run; the rest as of ``compare``."""
+    """Go on with one comparison, or do its first round, and ``keep`` what is known after each run."""
     comparison, config = replace(job.comparison, command=command_line()), job.config
     plans = [own.plan for own in comparison.partitions]
     precision = comparison.whole_precision
     as_long = replace(config, batches=comparison.ours.plan.predicted.minibatches)
     in_the_way = job.in_the_way
-
-    def save(latest: Comparison) -> None:
-        nonlocal in_the_way
-        if in_the_way:
-            free = set_aside(job.path)
-            note(
-                f"the old results in {job.path} are renamed to {free.name}: {in_the_way}",
-            )
-            in_the_way = ""
-        write_whole(job.path, to_json(latest), "--out")
-        keep(latest)
 
     def one_core() -> tuple[float, float]:
         patience_s = HELPER_START_S + GENEROSITY * comparison.plain_step_s
@@ -161,4 +123,18 @@ def _carry_out(
             raise ConfigError(f"{config.name} has changed since {job.path} was begun; measure it anew with --fresh")
         others: dict[str, Callable[[], tuple[float, float]]] = {ONE_CORE: one_core}
         others |= {own.name: partial(threads, tuned=own.tuned) for own in comparison.baselines}
-        compare(comparison, executions, others, save, watch, rounds=rounds, since=since)
+        advance(0, _next(comparison))
+        for latest in compare(comparison, executions, others):
+            if in_the_way:
+                note(f"the old results in {job.path} are renamed to {set_aside(job.path).name}: {in_the_way}")
+                in_the_way = ""
+            write_whole(job.path, to_json(latest), "--out")
+            keep(latest)
+            advance(1, _next(latest))
+            if only_first and latest.rounds:
+                break
+
+
+def _next(comparison: Comparison) -> str:
+    """Return which model is compared, and who runs next."""
+    return ", ".join([comparison.request.model, *(step.name for step in islice(steps(comparison), 1))])

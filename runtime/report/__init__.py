@@ -6,6 +6,6 @@ from profiler.public import on_demand
 
 if TYPE_CHECKING:
     from runtime.report.page import KINDS, write_reports
-    from runtime.report.screen import live_progress, show_comparison, show_leaders
+    from runtime.report.screen import show_comparison, show_leaders
 else:
     __getattr__ = on_demand(__name__)

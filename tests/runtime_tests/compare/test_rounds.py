@@ -1,6 +1,7 @@
 """The order of a comparison's runs, with an execution that only pretends: interleaved, resumable, undeterred."""
 
 from collections import Counter
+from itertools import islice
 from math import sin
 from typing import Any
 
@@ -14,6 +15,7 @@ from profiler.files import from_json, to_json
 from profiler.profile import Form
 from profiler.settings import UpdateRule
 from runtime.compare import ONE_CORE, Comparison, Step, compare, steps
+from runtime.compare.rounds import duration, expected_s
 from runtime.errors import InputError, RunError, TooLargeError
 from runtime.pipeline import cores_for, own_cores
 from runtime.report.findings import race
@@ -74,20 +76,10 @@ class Fake:
 
 
 def ran(start: Comparison, fake: Fake, most: int | None = None) -> tuple[Comparison, list[Comparison]]:
-    """Run to the end, or until so many runs have been saved, as if somebody had pressed Ctrl-C."""
-    saved: list[Comparison] = []
-
-    def save(found: Comparison) -> None:
-        saved.append(found)
-        if len(saved) == most:
-            raise KeyboardInterrupt
-
+    """Run to the end, or until so many runs have been kept, as if somebody had pressed Ctrl-C."""
     execution: Any = fake
-    try:
-        others = {ONE_CORE: lambda: (10.0, 0.0)}
-        return compare(start, {Form(): execution}, others, save, lambda _found, _step: None), saved
-    except KeyboardInterrupt:
-        return saved[-1], saved
+    saved = list(islice(compare(start, {Form(): execution}, {ONE_CORE: lambda: (10.0, 0.0)}), most))
+    return saved[-1] if saved else start, saved
 
 
 def test_every_contender_runs_once_a_round_in_an_order_of_the_rounds_own() -> None:
@@ -149,10 +141,9 @@ def test_a_race_may_stop_after_a_round_and_be_prolonged() -> None:
     start = empty(plans(*NAMES), repeats=4, full=False)
     execution: Any = Fake()
     others = {ONE_CORE: lambda: (10.0, 0.0)}
-    first = compare(start, {Form(): execution}, others, lambda _found: None, lambda _found, _step: None, rounds=1)
-    assert first.rounds == 1
+    first = next(found for found in compare(start, {Form(): execution}, others) if found.rounds)
     assert {run.round for run in first.runs} == {1}
-    assert compare(first, {Form(): execution}, others, lambda _found: None, lambda _found, _step: None).complete
+    assert [found.complete for found in compare(first, {Form(): execution}, others)][-1]
 
 
 def test_equal_splits_run_once() -> None:
@@ -251,3 +242,16 @@ def test_the_steps_of_a_finished_comparison_are_none() -> None:
     more = list(steps(asked(found, repeats=3)))
     assert {step.round for step in more} == {3}
     assert Step(3, "optimized") in more
+
+
+def test_predictions_say_how_long_the_missing_runs_take() -> None:
+    start = empty(plans(*NAMES), repeats=4)
+    assert expected_s(start) > expected_s(ran(start, Fake(), 4)[0]) > 0
+    assert expected_s(comparison(cores=(0, 0))) == 0
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"), [(0.2, "1 s"), (40, "40 s"), (200, "3 min"), (4800, "80 min"), (9000, "2 h 30 min")]
+)
+def test_a_time_in_words(seconds: float, words: str) -> None:
+    assert duration(seconds) == words

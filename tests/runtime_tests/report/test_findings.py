@@ -1,13 +1,16 @@
 """What is said of a comparison in words: who won, whether it is noise, and what casts doubt on it."""
 
+import io
 import random
 from dataclasses import replace
 
 import pytest
 from comparisons import asked, comparison, plans
+from rich.console import Console
 from strategies import chain
 
 from runtime.compare import Comparison
+from runtime.report import show_leaders
 from runtime.report.findings import answer, clock, fairness, insight, largest_layer, memory, worth
 from runtime.report.warnings import FIRM, comparison_warnings, drift_of, firmness, repeated
 
@@ -194,3 +197,15 @@ def test_an_evenly_spaced_split_that_won_is_not_passed_over() -> None:
     speeds = {"optimized": (10.0, 10.0), "end-load": (5.0, 5.0)}
     said = answer(comparison(speeds | {"spaced-1": (11.0, 11.0)}, named=named))
     assert said == "spaced-1 is the fastest: 10% faster than optimized (range 10–10%), the next."
+
+
+def test_leaders_stand_in_a_row_each_also_where_one_split_ran_or_none() -> None:
+    console = Console(file=io.StringIO(), width=200)
+    failed = comparison({"optimized": (None,), "end-load": (None,)})
+    show_leaders([comparison(), comparison({"optimized": (20.0, 21.0)}), failed], console)
+    assert isinstance(console.file, io.StringIO)
+    two, one, none = [line for line in console.file.getvalue().splitlines() if line.strip().startswith("test, batch")]
+    assert "30.0" in two
+    assert "2.50" in two, "times as fast as the next"
+    assert "20.5" in one
+    assert "none came through" in none
