@@ -1,4 +1,4 @@
-"""Hold what was promised against what happened: how far off each split's prediction was, and whose that is.
+"""Hold what was promised against what happened: how far off each split's prediction was.
 
 What a second is worth changes by the minute and is nobody's error: it is what all splits of that time have in common.
 So a run's pace is a median over splits, itself and the four that ran nearest to it: of what the stage that took longest
@@ -6,14 +6,6 @@ took, over what it is expected to. What one split alone takes longer is outvoted
 split ran, there is no pace to tell. With a split's period = batch size ÷ throughput, run by run,
 
     settled period   median over its runs of period ÷ pace
-    k                median period ÷ settled period
-
-Of a split, the stage that took longest is the bottleneck, and
-
-    measured period − predicted period = scale + shape + schedule
-    scale       (k − 1) · predicted period
-    shape       what the bottleneck took           − k · what it is taken to cost
-    schedule    what the period has beyond that    − k · what it was predicted to have beyond that
 
 A promise was kept if the settled throughput lies in its interval.
 """
@@ -35,17 +27,13 @@ Paces = Mapping[tuple[str, int], float]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SplitAudit:
-    """Where the prediction of one split was wrong: ``measured_s`` − ``predicted_s`` is the sum of the three parts.
+    """How far off the prediction of one split was.
 
     Attributes:
         error: Predicted ÷ measured throughput − 1; above 0 it promised too much.
         settled_error: The same, had the machine been as fast in each run as when the model was profiled.
         kept: Whether that throughput lies in the interval that was promised; None where there is none.
-        predicted_s: Seconds a minibatch in the steady state; likewise ``measured_s`` and ``settled_s``.
-        stage: The stage that took longest, which the parts are about.
-        scale_s: What the machine was slower than when the model was profiled.
-        shape_s: What that stage took longer than its share.
-        schedule_s: What it waited longer than predicted.
+        predicted_s: Seconds a minibatch in the steady state; likewise ``settled_s``.
     """
 
     partition: str
@@ -53,12 +41,7 @@ class SplitAudit:
     settled_error: float
     kept: bool | None
     predicted_s: float
-    measured_s: float
     settled_s: float
-    stage: int
-    scale_s: float
-    shape_s: float
-    schedule_s: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,7 +54,7 @@ class Audit:
         spearman: Rank correlation of predicted and settled throughput; None for fewer than three splits, too.
         pace: How many times as slow the machine was as when the model was profiled, the median over the runs; None
             where a single split ran.
-        verdict: How well promises were kept, in words; ``cause``, what the error is made of.
+        verdict: How well promises were kept, in words.
     """
 
     mean_absolute_error: float | None
@@ -80,7 +63,6 @@ class Audit:
     pace: float | None
     splits: tuple[SplitAudit, ...]
     verdict: str
-    cause: str
 
 
 def audit(
@@ -103,7 +85,7 @@ def audit(
         why = "no split ran" if comparable else "they do not cover shared cores"
         return Audit(
             mean_absolute_error=None, mean_absolute_error_settled=None, spearman=None, pace=None, splits=(),
-            verdict=f"Predictions not checked: {why}.", cause="",
+            verdict=f"Predictions not checked: {why}.",
         )  # fmt: skip
     paces = _paces(partitions, runs)
     splits = tuple(_split(part, batch_size, runs, paces) for part in ran)
@@ -119,7 +101,6 @@ def audit(
         pace=pace,
         splits=splits,
         verdict=_verdict(splits, order, pace),
-        cause=_cause(splits),
     )
 
 
@@ -159,10 +140,7 @@ def _split(part: Contender, batch_size: int, runs: Sequence[RunRecord], paces: P
     settled_s = median(
         period_s / paces.get((part.name, run.round), 1.0) for period_s, run in zip(periods_s, own, strict=True)
     )
-    predicted_s, slower = batch_size / part.predicted_throughput_samples_per_s, measured_s / settled_s
-    took_s = [stage.measured.took_s for stage in part.stages]
-    slowest = max(range(len(took_s)), key=took_s.__getitem__)
-    usual_s = part.plan.stages[slowest].expected_s
+    predicted_s = batch_size / part.predicted_throughput_samples_per_s
     expected = part.plan.predicted.expected
     return SplitAudit(
         partition=part.name,
@@ -170,12 +148,7 @@ def _split(part: Contender, batch_size: int, runs: Sequence[RunRecord], paces: P
         settled_error=settled_s / predicted_s - 1,
         kept=expected.low <= batch_size / settled_s <= expected.high if expected else None,
         predicted_s=predicted_s,
-        measured_s=measured_s,
         settled_s=settled_s,
-        stage=slowest,
-        scale_s=(slower - 1) * predicted_s,
-        shape_s=took_s[slowest] - slower * usual_s,
-        schedule_s=(measured_s - took_s[slowest]) - slower * (predicted_s - usual_s),
     )
 
 
@@ -195,15 +168,3 @@ def _verdict(splits: Sequence[SplitAudit], order: float | None, pace: float | No
     if inside:
         sentence += f", {sum(inside)} of {len(inside)} in range"
     return f"{sentence}."
-
-
-def _cause(splits: Sequence[SplitAudit]) -> str:
-    """Say what the error is made of; nothing where there is none to speak of."""
-    if f"{mean(abs(split.settled_error) for split in splits):.0%}" == "0%":
-        return ""
-    shape, schedule = (
-        mean(abs(part_s) / split.predicted_s for part_s, split in zip(parts_s, splits, strict=True))
-        for parts_s in ([split.shape_s for split in splits], [split.schedule_s for split in splits])
-    )
-    source = "the shares of the stages" if shape >= schedule else "waits between stages"
-    return f"Most of the error of predictions: {source}."

@@ -25,7 +25,7 @@ from runtime.report.findings import (
     title,
     worth,
 )
-from runtime.report.tables import RANKS, audit_table, leaders_table, splits_table, stages_table
+from runtime.report.tables import RANKS, leaders_table, splits_table, stages_table
 from runtime.report.warnings import firmness, left_to_say, mark
 
 if TYPE_CHECKING:
@@ -99,7 +99,6 @@ def _about(comparison: Comparison, anchor: str) -> dict[str, Any]:
                 insight(comparison),
                 largest_layer(comparison),
                 comparison.audit.verdict,
-                comparison.audit.cause,
                 memory(comparison),
                 comparison.forms,
                 race(comparison),
@@ -109,7 +108,6 @@ def _about(comparison: Comparison, anchor: str) -> dict[str, Any]:
         ],
         "warnings": [f"{doubt.name}: {doubt.sentence}" for doubt in left_to_say(comparison)],
         "splits": splits_table(comparison),
-        "audit": audit_table(comparison),
         "stages": stages_table(comparison),
         "failed": [run for run in comparison.runs if run.failure is not None],
     }

@@ -9,7 +9,6 @@ from runtime.report.findings import called, samples_per_s, title
 from runtime.report.warnings import COVERAGE_WANTED, FIRM, doubts, firmness, mark
 
 RANKS = "Rank: by × as fast; = marks what noise cannot tell apart, – what noise or a single round leaves open."
-_KEPT = {True: "yes", False: "no", None: "–"}
 
 
 def splits_table(comparison: Comparison, most: int | None = None) -> ResultTable:
@@ -79,22 +78,6 @@ def leaders_table(comparisons: Sequence[Comparison], heading: str = "") -> Resul
             ("–" if error is None else f"off by {error:.0%}") + ("" if order is None else f", order {order:.2f}"),
             ", ".join(name.lower() for name in doubts(comparison)),
         )
-    return table
-
-
-def audit_table(comparison: Comparison) -> ResultTable:
-    """Return where the prediction of each split was wrong: the parts as shares of the predicted period."""
-    table = ResultTable(
-        "",
-        ("split", "error", "as it was", "kept", "predicted ms", "measured ms", "stage", "scale", "shape", "schedule"),
-        words=("split",),
-    )
-    for split in comparison.audit.splits:
-        parts = (part_s / split.predicted_s for part_s in (split.scale_s, split.shape_s, split.schedule_s))
-        table.add_row(
-            split.partition, f"{split.settled_error:+.1%}", f"{split.error:+.1%}", _KEPT[split.kept],
-            ms(split.predicted_s), ms(split.measured_s), str(split.stage), *(f"{part:+.1%}" for part in parts),
-        )  # fmt: skip
     return table
 
 
