@@ -7,7 +7,7 @@ from profiler.public import on_demand
 if TYPE_CHECKING:
     from profiler.rounds.samples import LOSS, Clock, Samples
     from profiler.rounds.shares import StepShares, closure_error, step_shares, step_totals
-    from profiler.rounds.statistics import drift, foreign_load, interval, timing
+    from profiler.rounds.statistics import foreign_load, interval, timing
     from profiler.rounds.time_budget import BUDGET_S, spend, uncertainty
 else:
     __getattr__ = on_demand(__name__)

@@ -35,14 +35,6 @@ def timing(samples: Sequence[float]) -> Timing:
     return Timing(median_s=median, low_s=low, high_s=high, samples_s=tuple(samples))
 
 
-def drift(samples: Sequence[float]) -> float:
-    """Return by how much the last third of the samples is slower than the first, as a share; 0 for fewer than three."""
-    third = len(samples) // 3
-    if third == 0:
-        return 0.0
-    return float(np.median(samples[-third:]) / np.median(samples[:third])) - 1
-
-
 def foreign_load(wall_s: Sequence[float], cpu_s: Sequence[float]) -> float:
     """Return the share of the time in which the core did not work for us; 0 at the least."""
     return max(0.0, 1 - sum(cpu_s) / sum(wall_s))

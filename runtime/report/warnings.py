@@ -4,16 +4,12 @@ Each says first what it means for the figures, then the cause, then the remedy.
 """
 
 import shlex
-from collections import defaultdict
 from dataclasses import dataclass
-from statistics import median
 
 from profiler.report import counted
-from profiler.rounds import drift
 from runtime.compare import Comparison, coverage
 from runtime.pipeline import noisy, sharing
 
-DRIFT_LIMIT = 0.03
 COVERAGE_WANTED = 0.95
 """What an interval claims where there are rounds enough."""
 SAID = ("FEW ROUNDS", "ONE ROUND", "PROVISIONAL")
@@ -166,20 +162,7 @@ def _few_rounds(comparison: Comparison) -> list[Doubt]:
     return [Doubt("FEW ROUNDS", f"noise leaves open {means}: {known}; add --repeats 6.", cause, _MORE)]
 
 
-def drift_of(comparison: Comparison) -> float:
-    """Return by how much the last third of the rounds was slower than the first, as a share, over all contenders."""
-    by_round: dict[int, list[float]] = defaultdict(list)
-    dropped = comparison.dropped
-    for name in (name for name in comparison.running if name not in dropped):
-        runs = [run for run in comparison.contender(name).runs if run.failure is None]
-        usual = median(run.throughput_samples_per_s for run in runs) if runs else 0.0
-        for run in runs:
-            by_round[run.round].append(usual / run.throughput_samples_per_s)
-    return drift([median(slowness) for _, slowness in sorted(by_round.items())])
-
-
 def _noise(comparison: Comparison) -> list[Doubt]:
-    found = []
     loads = [
         (stage.measured.foreign_load, core)
         for part in comparison.partitions
@@ -187,15 +170,5 @@ def _noise(comparison: Comparison) -> list[Doubt]:
     ]
     load, core = max([*loads, (comparison.one_core.foreign_load, comparison.request.cores[0])])
     if comparison.comparable and (doubt := noisy(core, load)):
-        found.append(_named(doubt, f"core {core} worked for others {load:.0%} of the time", ("--fresh",)))
-    drifted = drift_of(comparison)
-    if abs(drifted) > DRIFT_LIMIT:
-        found.append(
-            Doubt(
-                "DRIFT",
-                f"trust ratios, which are taken within rounds, before medians: the last rounds were "
-                f"{abs(drifted):.0%} {'slower' if drifted > 0 else 'faster'} than the first; let the machine settle "
-                "and compare again.",
-            )
-        )
-    return found
+        return [_named(doubt, f"core {core} worked for others {load:.0%} of the time", ("--fresh",))]
+    return []

@@ -11,7 +11,7 @@ from profiler.commands import MODULES, typed_as
 from profiler.profile import INPUT, Profile, profile_warnings
 from profiler.report import show_profile
 from profiler.report.rich_table import WIDE
-from profiler.rounds import drift, foreign_load
+from profiler.rounds import foreign_load
 
 
 def three() -> Profile:
@@ -42,11 +42,6 @@ def test_each_doubt_names_its_figure_and_a_remedy(change: dict[str, float], word
         text = " ".join(profile_warnings(replace(chain([1, 2]), **change)))  # type: ignore[arg-type]
     assert words in text
     assert any(remedy in text for remedy in ("profile again", "--cores", "--budget", "end what else", "leave that out"))
-
-
-def test_drift_compares_the_last_third_with_the_first() -> None:
-    assert drift([1.0, 1.0, 9.0, 9.0, 2.0, 2.0]) == 1.0
-    assert drift([1.0, 2.0]) == 0.0
 
 
 def test_foreign_load_is_what_the_core_did_for_others() -> None:

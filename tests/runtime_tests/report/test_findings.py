@@ -4,7 +4,6 @@ import io
 import random
 from dataclasses import replace
 
-import pytest
 from comparisons import asked, comparison, plans
 from rich.console import Console
 from strategies import chain
@@ -12,7 +11,7 @@ from strategies import chain
 from runtime.compare import Comparison
 from runtime.report import show_leaders
 from runtime.report.findings import answer, clock, fairness, insight, largest_layer, memory, worth
-from runtime.report.warnings import FIRM, comparison_warnings, drift_of, firmness, repeated
+from runtime.report.warnings import FIRM, comparison_warnings, firmness, repeated
 
 
 def said_of(**speeds: tuple[float | None, ...]) -> str:
@@ -138,14 +137,6 @@ def test_every_doubt_has_a_name_a_cause_and_a_remedy() -> None:
     )
     assert "PROFILE: It drifted." in comparison_warnings(replace(quiet, profile_warnings=("It drifted.",)))
     assert firmness(replace(quiet, profile_warnings=("It drifted.",))) == FIRM, "predictions are in doubt, no runs"
-
-
-@pytest.mark.parametrize(("factor", "word"), [(0.9, "slower"), (1.1, "faster")])
-def test_drift_is_what_all_contenders_have_in_common(factor: float, word: str) -> None:
-    speeds = [10.0 * factor**number for number in range(6)]
-    drifting = comparison({"optimized": speeds, "end-load": [speed / 2 for speed in speeds]})
-    assert drift_of(drifting) == pytest.approx(factor**-4 - 1, rel=0.02)
-    assert any(line.startswith("DRIFT") and word in line for line in comparison_warnings(drifting))
 
 
 def test_why_counting_layers_misleads() -> None:
