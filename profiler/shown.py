@@ -12,6 +12,8 @@ from profiler.python_arguments import python_face
 if TYPE_CHECKING:
     from rich.console import Console
 
+LEAST_WIDTH = 80
+"""What holds every table."""
 WIDE = 170
 """What a notebook scrolls through; a terminal is as wide as it is."""
 
@@ -36,7 +38,7 @@ class Shown:
         write_whole(Path(path), to_json(self))
 
     def __str__(self) -> str:
-        return self._printed(shutil.get_terminal_size().columns).export_text().rstrip("\n")
+        return self._printed(max(LEAST_WIDTH, shutil.get_terminal_size().columns)).export_text().rstrip("\n")
 
     def _repr_html_(self) -> str:
         return self._printed(WIDE).export_html(inline_styles=True, code_format="<pre>{code}</pre>")

@@ -1,4 +1,4 @@
-"""Every command's main table in 80 columns, without UTF-8, and in full with ``--wide``."""
+"""Every command's main table in 80 columns, and without UTF-8."""
 
 import os
 import re
@@ -13,8 +13,7 @@ from rich.console import Console
 from screens import FOLDER, SCREENS, WIDTH, plans, screen
 
 from optimizer.report import show_plan
-from profiler.cli import Screen, on_screen, stdout
-from profiler.report.rich_table import WIDE
+from profiler.cli import stderr, stdout
 
 
 @pytest.mark.parametrize("name", SCREENS)
@@ -29,14 +28,6 @@ def test_no_figure_is_cut_off(name: str) -> None:
     assert not re.search(r"\d…|…\d", screen(name))
 
 
-@pytest.mark.parametrize("name", SCREENS)
-def test_a_terminal_of_60_columns_gets_whole_figures_and_no_longer_lines(name: str) -> None:
-    found = screen(name, 60)
-    lines = [line for line in found.splitlines() if " python -m " not in line]  # which are to be copied
-    assert max(map(cell_len, lines)) <= 60 or name == "verify", "whose lines are to be copied, too"
-    assert not re.search(r"\d…|…\d", found)
-
-
 def test_names_of_200_characters_fold() -> None:
     planner, found = plans()
     best = found["optimized"]
@@ -48,17 +39,6 @@ def test_names_of_200_characters_fold() -> None:
     assert f"{best.stages[0].total_s * 1e3:.1f}" in printed.get()
 
 
-def test_what_is_left_out_is_named_and_comes_back_when_it_is_wide() -> None:
-    headings = ("of layers", "of FLOPs", "memory MiB", "sent MiB", "÷ best")
-    assert f"Hidden: {', '.join(headings)} (--wide shows them)" in " ".join(screen("optimizer-all").split())
-    console = Console(file=None, width=WIDE, record=True, highlight=False, markup=False)
-    with console.capture() as printed:
-        SCREENS["optimizer-all"](console)
-    for heading in headings:
-        assert heading in printed.get()
-    assert "--wide" not in printed.get()
-
-
 @pytest.mark.parametrize(("name", "lines"), [("compare", 25), ("optimizer", 20), ("profile", 18)])
 def test_an_answer_is_one_screen_and_says_nothing_twice(name: str, lines: int) -> None:
     shown = [line for line in screen(name).splitlines() if line]
@@ -66,11 +46,12 @@ def test_an_answer_is_one_screen_and_says_nothing_twice(name: str, lines: int) -
     assert len(set(shown)) == len(shown)
 
 
-def test_the_console_is_as_wide_as_the_terminal_or_holds_everything(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("COLUMNS", "80")
-    assert stdout().width == 80
-    with on_screen(Screen(wide=True)):
-        assert stdout().width == WIDE
+@pytest.mark.parametrize(("columns", "width"), [("60", WIDTH), ("80", 80), ("100", 100)])
+def test_the_console_is_as_wide_as_the_terminal_and_holds_every_table(
+    columns: str, width: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", columns)
+    assert stdout().width == stderr().width == width
 
 
 def test_a_dumb_terminal_without_utf_8_gets_plain_signs_of_the_same_width() -> None:

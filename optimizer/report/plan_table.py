@@ -17,8 +17,6 @@ if TYPE_CHECKING:
     from optimizer.planning import Planner
 
 
-_SHARES = ("of layers", "of FLOPs", "of time")
-_TOTALS = ("total ms", "RAM MiB", "sent MiB")
 TOO_LOUD = (
     "Nothing is promised: by the profile so many stages would be faster than so many cores can be, so the machine was "
     "too loud to tell; profile again when less else runs."
@@ -43,30 +41,23 @@ def show_plan(plan: Plan, console: "Console", profile: Profile | None = None, al
     stages += "" if plan.method in (EXACT, BOUNDED) else f" by {plan.method}"
     what = f"{plan.model}, batch {plan.batch_size}, {precision}{stages}, {plan.planned_for.words}"
     console.print(f"{what}: {_claim(plan, profile)}.")
-    links = ("link ms",) if plan.network else ()
-    summed = ("add up ms",) if plan.update_every > 1 else ()
     table = ResultTable(
         "",
-        ("stage", "layers", *_SHARES, "compute ms", *summed, "update ms", "send ms", *links, *_TOTALS),
-        words=("stage", "layers") if links else ("layers",),
-        first_out=("of FLOPs", "send ms", "add up ms", "of layers", "compute ms", "update ms", "sent MiB", *links),
+        ("stage", "layers", "of time", "total ms", "RAM MiB", "sent MiB"),
+        words=("stage", "layers") if plan.network else ("layers",),
         compact=True,
-    )  # fmt: skip
-    layers = sum(len(stage.layers) for stage in plan.stages)
-    flops = sum(stage.flops for stage in plan.stages) or 1
+    )
     total_s = sum(stage.total_s for stage in plan.stages) or 1.0
     for index, stage in enumerate(plan.stages):
         slowest = stage.total_s == max(other.total_s for other in plan.stages)
         table.add_row(
             _place(plan, index),
             f"{stage.layers[0]} … {stage.layers[-1]}",
-            f"{len(stage.layers) / layers:.0%}", f"{stage.flops / flops:.0%}",
-            f"{stage.total_s / total_s:.0%}", ms(stage.compute_s),
-            *((ms(stage.accumulate_s),) if summed else ()), ms(stage.update_s), ms(stage.send_s),
-            *((f"{ms(stage.message_down_s)} ↓ {ms(stage.message_up_s)} ↑",) if links else ()),
+            f"{stage.total_s / total_s:.0%}",
             Text(ms(stage.total_s), style="bold" if slowest else ""),
-            mib(stage.memory_bytes, 1), mib(stage.send_bytes, 1),
-        )  # fmt: skip
+            mib(stage.memory_bytes, 1),
+            mib(stage.send_bytes, 1),
+        )
     console.print("", table, "", sep="\n")
     loud = profile is not None and cannot_be(plan, alone or profile)
     console.print(TOO_LOUD if loud else expectation(plan))
@@ -128,35 +119,23 @@ def _place(plan: Plan, index: int) -> str:
 def show_partitions(plans: Mapping[str, Plan], console: "Console") -> None:
     """Print what each partition is predicted to give, best first, its stages' shares side by side."""
     first = next(iter(plans.values()))
-    best, limit = min(plan.bottleneck_s for plan in plans.values()), first.memory_limit_bytes
-    columns = ("of layers", "of FLOPs", "of time", "memory MiB", "sent MiB", "slowest ms", "÷ best", "samples/s")
+    limit = first.memory_limit_bytes
     table = ResultTable(
-        "All partitions, stage by stage: what counting layers promises, and what it costs",
-        ("partition", *columns),
+        "All partitions, stage by stage",
+        ("partition", "of time", "slowest ms", "samples/s"),
         words=("partition",),
-        first_out=("sent MiB", "of FLOPs", "of layers", "÷ best", "memory MiB"),
         caption="Shares in per cent, stage by stage. Other planners on the same costs: "
         + ", ".join(name for name in plans if name in OTHER_PLANNERS)
-        + ".",
-        explained={
-            "memory MiB": "Memory: weights in all versions, gradients, momentum, saved activations, slots and the "
-            "largest transient."
-            + (f" An asterisk: above --memory-limit, which binds {OPTIMIZED} only." if limit else ""),
-            "sent MiB": "Sent: activations and gradients per minibatch.",
-            "samples/s": f"Samples/s: expected over {first.predicted.minibatches} minibatches, with a core for every "
-            "stage; short runs flatter splits with a slow first stage, see --batches.",
-        },
+        + f". Samples/s: expected over {first.predicted.minibatches} minibatches, with a core for every stage; short "
+        "runs flatter splits with a slow first stage, see --batches."
+        + (f" An asterisk: a stage above --memory-limit, which binds {OPTIMIZED} only." if limit else ""),
     )
     for names, plan in sorted(_together(plans), key=lambda item: item[1].bottleneck_s):
+        above = limit is not None and any(stage.memory_bytes > limit for stage in plan.stages)
         table.add_row(
-            textwrap.fill(" = ".join(names), _NAMES_WIDTH),
-            _shares([len(stage.layers) for stage in plan.stages]),
-            _shares([stage.flops for stage in plan.stages]),
+            textwrap.fill(f"{' = '.join(names)}{'*' if above else ''}", _NAMES_WIDTH),
             _shares([stage.total_s for stage in plan.stages]),
-            " ".join(_memory(stage.memory_bytes, limit) for stage in plan.stages),
-            " ".join(mib(stage.send_bytes, 1) for stage in plan.stages),
             ms(plan.bottleneck_s),
-            f"{plan.bottleneck_s / best:.2f}",
             f"{plan.predicted.promised_samples_per_s:.1f}",
         )
     console.print(table)
@@ -169,10 +148,6 @@ def _together(plans: Mapping[str, Plan]) -> list[tuple[list[str], Plan]]:
     for name, first in zip(names, distinct(every_plan), strict=True):
         groups.setdefault(first, []).append(name)
     return [(group, every_plan[first]) for first, group in groups.items()]
-
-
-def _memory(size: int, limit: int | None) -> str:
-    return f"{mib(size)}{'*' if limit is not None and size > limit else ''}"
 
 
 def _ceiling(ceiling: "Ceiling", stages: int) -> str:

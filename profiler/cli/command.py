@@ -45,7 +45,7 @@ def execute(namespace: argparse.Namespace, kind: type[OptionsT], run: Callable[[
         with (
             ending_in_order(),
             redirect_stdout(_Stdout(sys.stdout)),
-            on_screen(Screen(quiet=options.quiet, wide=options.wide)),
+            on_screen(Screen(quiet=options.quiet)),
         ):
             code = run(options)
             sys.stdout.flush()

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from profiler.files import to_json
-from profiler.report.rich_table import WIDE
+from profiler.shown import LEAST_WIDTH
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -22,14 +22,13 @@ class Screen:
     """What is to be seen."""
 
     quiet: bool = False
-    wide: bool = False
 
 
 _SCREEN: ContextVar[Screen] = ContextVar("screen")
 
 
 def screen() -> Screen:
-    """Return what is to be seen here: all, as wide as the terminal, where nothing else was said."""
+    """Return what is to be seen here: all, where nothing else was said."""
     return _SCREEN.get(Screen())
 
 
@@ -44,20 +43,22 @@ def on_screen(wanted: Screen) -> Iterator[None]:
 
 
 def stdout() -> "Console":
-    """Return the console for results, as wide as the terminal, or 80 columns where there is none."""
-    from rich.console import Console
-
-    console = Console(highlight=False, markup=False)
-    if screen().wide:
-        console.width = max(console.width, WIDE)
-    return console
+    """Return the console for results."""
+    return _console(stderr=False)
 
 
 def stderr() -> "Console":
     """Return the console for tables that are no results."""
+    return _console(stderr=True)
+
+
+def _console(*, stderr: bool) -> "Console":
+    """Return a console as wide as the terminal, and no narrower than tables, which cut no figure off."""
     from rich.console import Console
 
-    return Console(stderr=True, highlight=False, markup=False)
+    console = Console(stderr=stderr, highlight=False, markup=False)
+    console.width = max(console.width, LEAST_WIDTH)
+    return console
 
 
 def live_console() -> "Console | None":

@@ -65,7 +65,6 @@ class Options:
 
     quiet: Annotated[bool, switch("no progress, notes or tables")] = False
     debug: Annotated[bool, switch("show where an error came from")] = False
-    wide: bool = False
 
     @classmethod
     def settings(cls) -> Sequence[str]:

@@ -25,7 +25,6 @@ class ResultOptions(Options):
     HEADING: ClassVar[str] = "output"
 
     json: Annotated[bool, switch("print the result as JSON")] = False
-    wide: Annotated[bool, switch("all columns, however narrow the terminal", under="more")] = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

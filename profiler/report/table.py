@@ -11,10 +11,7 @@ from profiler.report.text import counted, mib
 if TYPE_CHECKING:
     from rich.console import Console
 
-COLUMNS = (
-    "layer", "kind", "forward\nms", "backward\nms", "update\nms", "share", "output\nMiB", "saved\nMiB",
-)  # fmt: skip
-FIRST_OUT = ("kind", "update\nms", "saved\nMiB", "output\nMiB")
+COLUMNS = ("layer", "forward\nms", "backward\nms", "update\nms", "share", "output\nMiB", "saved\nMiB")
 SHOWN = 10
 """So many layers fit on a screen with what is said of them."""
 
@@ -32,8 +29,7 @@ def show_profile(profile: Profile, console: "Console", top: int | None = SHOWN) 
     table = ResultTable(
         _title(profile),
         COLUMNS,
-        words=COLUMNS[:2],
-        first_out=FIRST_OUT,
+        words=COLUMNS[:1],
         total=_total(profile) if top is None else (),
         compact=True,
     )
@@ -41,11 +37,11 @@ def show_profile(profile: Profile, console: "Console", top: int | None = SHOWN) 
     for layer in shown:
         times = (precise_ms(time_s) for time_s in (layer.forward_s, layer.backward_s, layer.update_s))
         sizes = (mib(size, 2) for size in (layer.output_bytes, layer.saved_bytes))
-        table.add_row(layer.name, layer.kind, *times, f"{layer.step_s / whole_s:.1%}", *sizes)
+        table.add_row(layer.name, *times, f"{layer.step_s / whole_s:.1%}", *sizes)
     if top is None:
         loss = profile.loss
         times = (precise_ms(time_s) for time_s in (loss.forward_s, loss.backward_s))
-        table.add_row("loss", profile.loss_name or "cross-entropy", *times, "", f"{loss.step_s / whole_s:.1%}")
+        table.add_row(profile.loss_name or "loss", *times, "", f"{loss.step_s / whole_s:.1%}")
     console.print(table)
     rest = _rest(profile, shown, modules) if len(shown) < len(profile.layers) else ""
     for line in (f"{_time(profile)}{rest}", _memory(profile), *profile_warnings(profile)):
@@ -70,8 +66,8 @@ def _total(profile: Profile) -> tuple[str, ...]:
     update_s = sum(layer.update_s for layer in layers)
     sizes = (sum(layer.output_bytes for layer in layers), sum(layer.saved_bytes for layer in layers))
     return (
-        "total", counted(len(layers), "layer"), precise_ms(forward_s), precise_ms(backward_s), precise_ms(update_s),
-        "100.0%", *(mib(size, 2) for size in sizes),
+        counted(len(layers), "layer"), precise_ms(forward_s), precise_ms(backward_s), precise_ms(update_s), "100.0%",
+        *(mib(size, 2) for size in sizes),
     )  # fmt: skip
 
 

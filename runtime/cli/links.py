@@ -11,7 +11,7 @@ from profiler.cli import CommonOptions, configs, emit_json, note, option, screen
 from profiler.errors import ConfigError
 from profiler.files import to_json, write_whole
 from profiler.output_files import refuse_unwritable
-from profiler.report import ResultTable, mib, ms
+from profiler.report import ResultTable, ms
 from runtime.cli.options import RankTimeout
 from runtime.hosts import RANK_TIMEOUT_S, joined, placement
 
@@ -70,26 +70,21 @@ def _megabits(bytes_per_s: float) -> str:
 
 def show_links(network: NetworkProfile, console: "Console") -> None:
     """Print the ranks and the links between neighbours."""
-    figures = ("step ms", "latency ms", "bandwidth Mbit/s", "largest MiB", "takes ms")
     table = ResultTable(
         f"{network.model}, batch {network.batch_size}: ranks, and the links between neighbours",
-        ("rank", "host", "address", *figures),
-        words=("rank", "host", "address"),
-        first_out=("address", "largest MiB", "takes ms"),
-        explained={
-            "step ms": "Step: a whole training step of the model on the rank's core.",
-            "latency ms": "Latency, bandwidth and the largest message: to the next rank ↓ and back ↑.",
-        },
+        ("rank", "host", "step ms", "latency ms", "bandwidth Mbit/s", "takes ms"),
+        words=("rank", "host"),
+        caption="Step: a whole training step of the model on the rank's core. Latency, bandwidth and what the largest "
+        "message takes: to the next rank ↓ and back ↑.",
     )
     for number, rank in enumerate(network.ranks):
-        row = [str(number), rank.host, rank.address, ms(rank.step.median_s)]
+        row = [str(number), rank.host, ms(rank.step.median_s)]
         if number < len(network.links):
             link = network.links[number]
             latency_s, speed = link.latency_s, [_megabits(rate) for rate in link.bytes_per_s]
             row += [
                 f"{latency_s[0] * 1e3:.2f} ↓ {latency_s[1] * 1e3:.2f} ↑",
                 f"{speed[0]} ↓ {speed[1]} ↑",
-                mib(link.sizes_bytes[-1], 2),
                 f"{ms(link.down_s[-1])} ↓ {ms(link.up_s[-1])} ↑",
             ]
         table.add_row(*row)

@@ -78,7 +78,7 @@ def _facts(comparisons: Sequence[Comparison]) -> dict[str, Any]:
         "version": version("stageplan"),
         "several": len(comparisons) > 1,
         "ranks": RANKS,
-        "leaders": leaders_table(comparisons),
+        "leaders": leaders_table(comparisons, page=True),
         "comparisons": [_about(comparison, f"comparison-{number}") for number, comparison in enumerate(comparisons, 1)],
         "machines": list(dict.fromkeys(comparison.machine for comparison in comparisons)),
         "commands": list(dict.fromkeys(comparison.command for comparison in comparisons)),

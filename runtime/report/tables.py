@@ -16,20 +16,16 @@ def splits_table(comparison: Comparison, most: int | None = None) -> ResultTable
 
     Args:
         comparison: What is known.
-        most: How many splits at most, and only the fastest of the baselines; None: all.
+        most: How many splits at most, only the fastest of the baselines, and the columns that a terminal has room
+            for; None: all.
     """
     splits = comparison.standing[:most]
     ratio = next((ratio for part in splits if (ratio := comparison.ratio(part.name))), None)
     runs = len(ratio.runs) if ratio else comparison.rounds
     spread = f"{min(COVERAGE_WANTED, coverage(runs)):.0%} range" if runs > 1 else "range"
-    times = f"{comparison.reference} × as fast"
-    table = ResultTable(
-        "",
-        ("rank", "split", f"samples/s{mark(comparison)}", spread, "predicted", times, "makespan s", "cuts after"),
-        words=("split", "cuts after"),
-        first_out=("cuts after", "makespan s", times, "rank", spread),
-        compact=True,
-    )
+    columns = ("rank", "split", f"samples/s{mark(comparison)}", spread, "predicted")
+    more = (f"{comparison.reference} × as fast", "makespan s", "cuts after") if most is None else ()
+    table = ResultTable("", (*columns, *more), words=("split", "cuts after"), compact=True)
     last, out = comparison.rounds, comparison.dropped
     for part in splits:
         dropped = out.get(part.name, last)
@@ -55,14 +51,14 @@ def splits_table(comparison: Comparison, most: int | None = None) -> ResultTable
     return table
 
 
-def leaders_table(comparisons: Sequence[Comparison], heading: str = "") -> ResultTable:
-    """Return which split of each comparison is the fastest, a row each."""
+def leaders_table(comparisons: Sequence[Comparison], heading: str = "", *, page: bool = False) -> ResultTable:
+    """Return which split of each comparison is the fastest, a row each; a ``page`` has room for more columns."""
     table = ResultTable(
         heading,
-        ("", "fastest", "samples/s", "predicted", "× the next", "× one core", "firm", "predictions", "doubts"),
+        ("", "fastest", "samples/s", "× the next", "× one core", "firm",
+         *(("predicted", "predictions", "doubts") if page else ())),
         words=("", "fastest", "predictions", "doubts"),
-        first_out=("doubts", "predictions", "predicted", "samples/s"),
-    )
+    )  # fmt: skip
     for comparison in comparisons:
         ran, audit = comparison.came_through, comparison.audit
         others = (ran[1].name if len(ran) > 1 else None, ONE_CORE)
@@ -72,9 +68,9 @@ def leaders_table(comparisons: Sequence[Comparison], heading: str = "") -> Resul
             title(comparison),
             called(comparison, ran[0]) if ran else "none came through",
             f"{samples_per_s(ran[0]):.1f}{mark(comparison)}" if ran else "",
-            f"{ran[0].predicted_throughput_samples_per_s:.1f}" if ran else "",
             *(f"{ratio.median:.2f}" if ratio else "" for ratio in ratios),
             "yes" if firmness(comparison) == FIRM else "no",
+            f"{ran[0].predicted_throughput_samples_per_s:.1f}" if ran else "",
             ("–" if error is None else f"off by {error:.0%}") + ("" if order is None else f", order {order:.2f}"),
             ", ".join(name.lower() for name in doubts(comparison)),
         )

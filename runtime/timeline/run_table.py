@@ -76,14 +76,6 @@ def _placed(actions: Sequence[ActionRecord], minibatches: int, flush_every: int)
         over = over or (record.kind == "F" and record.minibatch in last)
 
 
-_EXPLAINED = {
-    "busy ms": "Busy: processor time.",
-    "waits ms": "Waits: for neighbours.",
-    "sends ms": "Sends: copies into the channel, part of busy.",
-    "peak MiB": "Peak: resident memory above the empty process.",
-}
-
-
 def show_run(result: RunResult, console: "Console") -> None:
     """Print what a run gave, marked where that is doubtful, and then stage by stage."""
     plan = result.plan
@@ -91,15 +83,12 @@ def show_run(result: RunResult, console: "Console") -> None:
     for line in _doubts(result):
         console.print(line)
     precision = f"{plan.precision}, " if plan.form.lowered else ""
-    columns = ("core", "predicted ms", "busy ms", "waits ms", "sends ms", "predicted MiB", "peak MiB")
     table = ResultTable(
         f"{plan.model}, {plan.method}, {counted(result.minibatches, 'minibatch')}, {precision}{plan.pace.words} "
         f"({SCHEDULES[plan.schedule].semantics}), {result.channel}, {result.rule.kind}, lr {result.rule.lr:g}",
-        ("stage", "layers", *columns),
+        ("stage", "layers", "core", "predicted ms", "busy ms", "waits ms", "peak MiB"),
         words=("layers",),
-        first_out=("sends ms", "predicted MiB", "core", "peak MiB"),
-        caption="Per minibatch.",
-        explained=_EXPLAINED,
+        caption="Per minibatch. Busy: processor time. Waits: for neighbours. Peak: resident memory above an empty one.",
     )
     several = len({stage.host for stage in result.stages}) > 1
     for stage in result.stages:
@@ -107,8 +96,8 @@ def show_run(result: RunResult, console: "Console") -> None:
         table.add_row(
             str(stage.stage), f"{planned.layers[0]} … {planned.layers[-1]}",
             f"{stage.host}: {stage.core}" if several else str(stage.core),
-            ms(planned.total_s * planned.ease), ms(stage.busy_s), ms(stage.measured.wait_s), ms(stage.measured.send_s),
-            mib(planned.memory_bytes), mib(stage.measured.peak_rss_bytes),
+            ms(planned.total_s * planned.ease), ms(stage.busy_s), ms(stage.measured.wait_s),
+            mib(stage.measured.peak_rss_bytes),
         )  # fmt: skip
     console.print(table)
     console.print(_bubble_table(result))
@@ -155,7 +144,6 @@ def _bubble_table(result: RunResult) -> ResultTable:
     table = ResultTable(
         "where the time went, % of the makespan",
         ("stage", "busy", "warm-up", "starved", "blocked", "drain", "imbalance"),
-        first_out=("drain", "warm-up"),
         caption="Starved: waiting for activations; blocked: for gradients; of the two, imbalance: what the busiest "
         "stage has more to do.",
     )

@@ -10,7 +10,6 @@ from strategies import chain, layer, profile
 from profiler.commands import MODULES, typed_as
 from profiler.profile import INPUT, Profile, profile_warnings
 from profiler.report import show_profile
-from profiler.report.rich_table import WIDE
 from profiler.rounds import foreign_load
 
 
@@ -50,7 +49,7 @@ def test_foreign_load_is_what_the_core_did_for_others() -> None:
 
 
 def printed(found: Profile, top: int | None = 10) -> str:
-    console = Console(file=io.StringIO(), width=WIDE, highlight=False, markup=False)
+    console = Console(file=io.StringIO(), width=200, highlight=False, markup=False)
     show_profile(found, console, top)
     return console.file.getvalue()  # type: ignore[attr-defined,no-any-return]
 

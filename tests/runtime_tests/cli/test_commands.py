@@ -572,7 +572,7 @@ def test_a_run_is_traced_drawn_and_told(profiled: Path, capsys: pytest.CaptureFi
     assert RUN([*arguments, "--channel", "gloo", "--trace", "run.json", "--trace", "run.svg"]) == 0
     printed = capsys.readouterr().out
     assert "1f1b-flush every 3 (synchronous" in printed
-    assert "predicted MiB   peak MiB" in printed
+    assert "waits ms   peak MiB" in printed
     for word in ("warm-up", "starved", "blocked", "drain", "imbalance"):
         assert word in printed
     events = json.loads((profiled / "run.json").read_text())["traceEvents"]
