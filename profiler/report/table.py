@@ -41,7 +41,7 @@ def show_profile(profile: Profile, console: "Console", top: int | None = SHOWN) 
     if top is None:
         loss = profile.loss
         times = (precise_ms(time_s) for time_s in (loss.forward_s, loss.backward_s))
-        table.add_row(profile.loss_name or "loss", *times, "", f"{loss.step_s / whole_s:.1%}")
+        table.add_row("loss", *times, "", f"{loss.step_s / whole_s:.1%}")
     console.print(table)
     rest = _rest(profile, shown, modules) if len(shown) < len(profile.layers) else ""
     for line in (f"{_time(profile)}{rest}", _memory(profile), *profile_warnings(profile)):

@@ -293,7 +293,7 @@ class Execution:
         self.pool.tell_all(go)
         own = [plan.stages[stage] for stage in self.pool.ranks]
         longest = [max(stage.forward_s, stage.backward_s, stage.update_s) for stage in own]
-        here = [answer.report for answer in self.pool.follow(longest, self._watch, feed) if answer.report]
+        here = [report for report in self.pool.follow(longest, self._watch, feed) if report]
         stopping = self.session.stopping
         here = [replace(report, checksums=feed.checksums, stopping=stopping) for report in here]
         stamped = placed(self.session, here, offset_s)

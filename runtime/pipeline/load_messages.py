@@ -8,7 +8,7 @@ from optimizer.schedule import StageRequirements
 from profiler.execution import Segment, TensorSpec
 from runtime.channels import Cut, SharedMemory, channel_bytes, notification_sockets
 from runtime.pipeline.feed import FeedEnd, feed_cut, feed_end, target_specs
-from runtime.worker import Common, CutEnd, Load, Seat
+from runtime.worker import Common, CutEnd, Load
 
 
 @contextmanager
@@ -44,8 +44,9 @@ def loads(
     turns: dict[Hashable, SharedMemory] = {}
     try:
         turns |= {core: SharedMemory.create(0) for core in shared}
-        seats = [
-            Seat(
+        told = [
+            Load(
+                common=common,
                 stage=stage,
                 segment=segment,
                 versions=requirements[stage].versions,
@@ -59,7 +60,7 @@ def loads(
             for stage, segment in enumerate(segments)
         ]
         feeds = [feed_end(pair[0], targets=pair is targets) for pair in (inputs, targets) if pair]
-        yield [Load(common, seat) for seat in seats], feeds
+        yield told, feeds
     finally:
         theirs = [pair[1] for pair in (inputs, targets) if pair]
         for end in (*(end for pair in ends for end in pair), *theirs):

@@ -25,7 +25,7 @@ from runtime.supervisor.failures import (
     waiting,
 )
 from runtime.supervisor.process_handle import StageProcess, started
-from runtime.worker import Phase, Progress, Ready, receive, send
+from runtime.worker import Phase, Progress, Report, receive, send
 
 if TYPE_CHECKING:
     from torch.distributed import TCPStore
@@ -151,7 +151,7 @@ class WorkerPool:
         for stage in range(len(self)):
             self.tell(stage, message)
 
-    def collect(self, expected_s: Sequence[float] = ()) -> list[Ready]:
+    def collect(self, expected_s: Sequence[float] = ()) -> None:
         """Wait until every stage is done with its last message.
 
         Args:
@@ -159,9 +159,9 @@ class WorkerPool:
         """
         least_s = self.stall_timeout_s or 0.0  # which is about actions, and must not cut short what is none
         wanted_s = expected_s or [0.0] * len(self)
-        return self._collect([max(least_s, patience_s(None, work_s)) for work_s in wanted_s])
+        self._collect([max(least_s, patience_s(None, work_s)) for work_s in wanted_s])
 
-    def follow(self, expected_s: Sequence[float], watch: Watch | None, supplier: "Supplier") -> list[Ready]:
+    def follow(self, expected_s: Sequence[float], watch: Watch | None, supplier: "Supplier") -> list[Report | None]:
         """Wait until every stage has run its actions.
 
         Args:
@@ -173,15 +173,17 @@ class WorkerPool:
 
     def _collect(
         self, patience: Sequence[float], watch: Watch | None = None, supplier: "Supplier | None" = None
-    ) -> list[Ready]:
+    ) -> list[Report | None]:
         try:
             return self._heard(patience, watch, supplier)
         except BaseException:  # a later message would be taken for an answer that is still to come
             self.close()
             raise
 
-    def _heard(self, patience: Sequence[float], watch: Watch | None, supplier: "Supplier | None") -> list[Ready]:
-        answers: dict[int, Ready] = {}
+    def _heard(
+        self, patience: Sequence[float], watch: Watch | None, supplier: "Supplier | None"
+    ) -> list[Report | None]:
+        answers: dict[int, Report | None] = {}
         failures: dict[int, Failure] = {}
         deadline: float | None = None
         begun_s = time.perf_counter()
@@ -249,12 +251,12 @@ class WorkerPool:
         woken = wait([*sources, *others], patience_s)
         return list(dict.fromkeys(sources[source] for source in woken if source in sources))
 
-    def _answer(self, stage: int) -> Ready | Failure:
+    def _answer(self, stage: int) -> Report | Failure | None:
         worker = self._workers[stage]
         at_s = time.perf_counter()
         try:
             if worker.control.poll():
-                message: Ready | Failure = receive(worker.control)
+                message: Report | Failure | None = receive(worker.control)
                 return message
         except (EOFError, OSError):
             pass

@@ -94,11 +94,12 @@ class Common:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Seat:
-    """What one stage is told of its own.
+class Load:
+    """Become a stage.
 
     Attributes:
-        stage: Which stage this is.
+        common: What all are told.
+        stage: Which stage to become.
         segment: What to run; its parameters and buffers are on the meta device.
         versions: Weight versions to hold.
         in_flight: Minibatches that it holds at once, between forward and backward, or its second part.
@@ -108,6 +109,7 @@ class Seat:
         turn: What stages on the same core take turns by; None where each runs when it can.
     """
 
+    common: Common
     stage: int
     segment: Segment
     versions: int
@@ -117,19 +119,6 @@ class Seat:
     inputs: CutEnd | None
     targets: CutEnd | None
     turn: SharedMemory | None
-
-
-@dataclass(frozen=True, slots=True)
-class Load:
-    """Become a stage."""
-
-    common: Common
-    seat: Seat
-
-    @property
-    def stage(self) -> int:
-        """Which stage to become."""
-        return self.seat.stage
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,16 +151,9 @@ class Unload:
     """Forget the stage and give its memory back."""
 
 
-@dataclass(frozen=True, slots=True)
-class Ready:
-    """The answer that the last message is carried out; for ``Go``, with what happened."""
-
-    report: "Report | None" = None
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Report:
-    """What a stage did in one run, and what came of it.
+    """The answer to ``Go``: what a stage did in one run, and what came of it. All else is answered with None.
 
     Attributes:
         run: Its times are on the clock of its host, until they are put on that of the first stage's.

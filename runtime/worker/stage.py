@@ -91,14 +91,14 @@ class Stage:
         self.shares: list[tuple[Share, int]] = []
         self.last_loss, self.diverged = math.nan, False
         self._recorded = False
-        segment = load.seat.segment
+        segment = load.segment
         own = {*segment.parameters, *segment.constants}
         shared = zip(load.common.state, slot_tensors(load.common.weights.memory, 0, load.common.state), strict=True)
         state = {spec.name: tensor.clone() for spec, tensor in shared if spec.name.partition("@")[0] in own}
         self.constants = {path: state[path] for path in segment.constants}
         settings = load.common.settings
         self.versions = WeightVersions(
-            segment.places, segment.parameters, state, load.seat.versions, settings.rule,
+            segment.places, segment.parameters, state, load.versions, settings.rule,
             newest=load.common.updates, learning_rate=settings.learning_rate,
         )  # fmt: skip
         rule = load.common.pace.rule
@@ -123,7 +123,7 @@ class Stage:
             received: What came from the stage before.
             first: The first of the minibatches that share its update.
         """
-        segment = self.load.seat.segment
+        segment = self.load.segment
         self._first_of[minibatch] = first
         if self._undoes and self._blank is None and first == minibatch:
             self._kept.keep(minibatch)
@@ -206,7 +206,7 @@ class Stage:
 
     def take_norms(self) -> None:
         """Work out the norms of the gradients that the next update is made of."""
-        self._norms = self.versions.norms(self.used, self.load.seat.segment.parameters)
+        self._norms = self.versions.norms(self.used, self.load.segment.parameters)
 
     def share_norms(self) -> None:
         """Wait for the norms of all other stages, and so for their backwards; the next update is scaled by them all."""
@@ -266,7 +266,7 @@ class Stage:
             self.before.gradients.blank()
         if self.behind:
             self.behind.activations.blank()
-        held, common = self.load.seat.in_flight, self.load.common
+        held, common = self.load.in_flight, self.load.common
         ahead = min(held, common.pace.ahead(common.stages, self.load.stage))
         flights: deque[InFlight] = deque()
         left: list[list[Left]] = []

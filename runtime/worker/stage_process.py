@@ -28,7 +28,7 @@ from runtime.channels import Channel, Direction, SharedMemory
 from runtime.errors import Failure, InputError, cause_of
 from runtime.results import ActionRecord, StageRun, StageTimes
 from runtime.worker.data import Synthetic
-from runtime.worker.messages import CutEnd, Export, Go, Load, Ready, Report, Unload, receive, send
+from runtime.worker.messages import CutEnd, Export, Go, Load, Report, Unload, receive, send
 from runtime.worker.stage import Channels, Stage
 from runtime.worker.status import Phase, StageStatus
 
@@ -44,7 +44,7 @@ def serve(control: Connection, core: int) -> None:
     try:
         pin(core)
         use_torch_once()
-        send(control, Ready())
+        send(control, None)
         with keeping_casts():
             while True:
                 status.note(Phase.IDLE, "the wait for work")
@@ -80,39 +80,36 @@ class _Worker:
         self._memory: PeakMemory | None = None
 
     def obey(self, message: Load | Go | Export | Unload) -> None:
+        report = None
         match message:
             case Load():
                 self.status.note(Phase.WORKING, "hand-over and warm-up")
                 self._load(message)
-                send(self.control, Ready())
             case Go():
-                send(self.control, Ready(self._run(message)))
+                report = self._run(message)
             case Export():
                 self.status.note(Phase.WORKING, "export")
                 assert self._stage is not None
                 self._stage.export(message.target, message.state)
                 message.target.unmap()
-                send(self.control, Ready())
             case Unload():
                 self.status.note(Phase.WORKING, "unload")
                 self._unload()
-                send(self.control, Ready())
+        send(self.control, report)
 
     def _load(self, load: Load) -> None:
         synthetic = Synthetic(load.common.data)
-        synthetic.prepare(
-            inputs=load.seat.before is load.seat.inputs is None, targets=load.seat.behind is load.seat.targets is None
-        )
+        synthetic.prepare(inputs=load.before is load.inputs is None, targets=load.behind is load.targets is None)
         self._memory = PeakMemory()
         if load.common.rendezvous:
             runtime.channels.join(load.common.rendezvous, load.stage, load.common.stages)
         self._channels = Channels(
-            before=self._channel(load, load.seat.before, behind=False),
-            behind=self._channel(load, load.seat.behind, behind=True),
-            inputs=self._channel(load, load.seat.inputs, behind=False),
-            targets=self._channel(load, load.seat.targets, behind=False),
+            before=self._channel(load, load.before, behind=False),
+            behind=self._channel(load, load.behind, behind=True),
+            inputs=self._channel(load, load.inputs, behind=False),
+            targets=self._channel(load, load.targets, behind=False),
         )
-        self._turn = Turn(load.seat.turn) if load.seat.turn else None
+        self._turn = Turn(load.turn) if load.turn else None
         self._stage = Stage(load, self._channels, synthetic)
         load.common.weights.unmap()
         self._memory.forget_peak()

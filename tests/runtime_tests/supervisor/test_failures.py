@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from runtime.errors import Cause, Failure, InputError, RunError
 from runtime.supervisor import WorkerPool
 from runtime.supervisor.failures import death, error_of, hung, patience_s
-from runtime.worker import Phase, Progress, Ready, StageStatus
+from runtime.worker import Phase, Progress, StageStatus
 
 NOW = 1000.0
 
@@ -142,9 +142,8 @@ class Scripted(WorkerPool):
         self._clock[0] += 10.0
         return [next(self._turn)]
 
-    def _answer(self, stage: int) -> Ready:
+    def _answer(self, stage: int) -> None:
         assert stage in range(len(self))
-        return Ready()
 
 
 def test_a_stage_that_waited_for_one_that_has_just_answered_has_not_hung(monkeypatch: pytest.MonkeyPatch) -> None:
