@@ -13,7 +13,6 @@ TOP = Path(__file__).parent.parent
 FOLDERS = sorted(
     path.parent for package in ("profiler", "optimizer", "runtime") for path in (TOP / package).glob("*/__init__.py")
 )
-MOST_MODULES = 13
 
 
 def name_of(folder: Path) -> str:
@@ -44,11 +43,6 @@ def test_every_public_name_comes_from_the_file_that_is_listed_and_from_no_other(
         assert homes[name] <= 1, f"{name} is defined in several files"
         assert name not in {path.stem for path in files}, f"{name} is a file, too"
     assert not hasattr(package, "nothing_of_the_kind")
-
-
-@pytest.mark.parametrize("folder", FOLDERS, ids=name_of)
-def test_no_folder_is_crowded(folder: Path) -> None:
-    assert len(list(folder.glob("*.py"))) - 1 <= MOST_MODULES
 
 
 def test_importing_every_folder_needs_no_torch() -> None:

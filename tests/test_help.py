@@ -67,13 +67,6 @@ def test_the_learning_rate_is_found_by_who_looks_for_it(capsys: pytest.CaptureFi
     assert "--config FILE only" not in help_of("report", "--help", capsys), "which reads none"
 
 
-@pytest.mark.parametrize("name", ["profile", "run", "compare", "train"])
-def test_a_budget_is_said_to_be_for_rounds(name: str, capsys: pytest.CaptureFixture[str]) -> None:
-    """Capture, checks and the measurement of memory come on top, whatever the budget."""
-    (told,) = re.findall(r"^  --budget \S+ +(.*)", help_of(name, "--help-all", capsys), re.MULTILINE)
-    assert "time for rounds" in told
-
-
 def test_a_command_that_is_typed_wrong_is_named_right(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["profle"]) == 2
     assert capsys.readouterr().err == (

@@ -1,7 +1,6 @@
 """Every command's main table in 80 columns, and without UTF-8."""
 
 import os
-import re
 import subprocess
 import sys
 from dataclasses import replace
@@ -21,11 +20,6 @@ def test_a_table_in_80_columns_is_as_it_was_kept(name: str) -> None:
     found = screen(name)
     assert max(map(cell_len, found.splitlines())) <= WIDTH
     assert found == (FOLDER / f"{name}.txt").read_text(encoding="utf-8")
-
-
-@pytest.mark.parametrize("name", SCREENS)
-def test_no_figure_is_cut_off(name: str) -> None:
-    assert not re.search(r"\d…|…\d", screen(name))
 
 
 def test_names_of_200_characters_fold() -> None:

@@ -1,9 +1,6 @@
 """Count the descriptors that this process has open, and leave it few more."""
 
 import os
-import resource
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 
 def open_descriptors() -> dict[int, str]:
@@ -15,19 +12,3 @@ def open_descriptors() -> dict[int, str]:
         except FileNotFoundError:  # that of the folder itself
             continue
     return links
-
-
-@contextmanager
-def few_descriptors(spare: int) -> Iterator[None]:
-    """Let this process open ``spare`` more files and no others."""
-    before = resource.getrlimit(resource.RLIMIT_NOFILE)
-    taken = open_descriptors()
-    number = limit = 0
-    while number < spare or limit in taken:
-        number += limit not in taken
-        limit += 1
-    resource.setrlimit(resource.RLIMIT_NOFILE, (limit, before[1]))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_NOFILE, before)

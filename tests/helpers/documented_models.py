@@ -129,19 +129,6 @@ def loss_of_attributes(output: AttributeDict, targets: Tensor) -> Tensor:
     return loss
 
 
-class ReturnsList(Scores):
-    def forward(self, x: Tensor) -> list[Any]:
-        hidden = self.hidden(x)
-        return [None, hidden, {"deep": (self.head(hidden),)}]
-
-
-def loss_of_list(output: list[Any], targets: Tensor) -> Tensor:
-    nothing, hidden, deep = output
-    assert nothing is None
-    loss: Tensor = nn.functional.cross_entropy(deep["deep"][0], targets) + hidden.mean()
-    return loss
-
-
 class Words(nn.Module):
     """Takes token ids, and a mask where one is given, by name; returns its loss where labels are given."""
 

@@ -29,20 +29,6 @@ def in_pairs() -> torch.utils.data.DataLoader[Any]:
     return torch.utils.data.DataLoader(found, batch_size=2, shuffle=True)
 
 
-SEEN: list[list[int]] = []
-
-
-def remembered() -> torch.utils.data.DataLoader[Any]:
-    """As ``in_pairs``, and the targets that were read are kept."""
-    found = torch.utils.data.TensorDataset(*samples(12))
-
-    def kept(pairs: list[tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
-        SEEN.append([int(target) for _, target in pairs])
-        return torch.stack([inputs for inputs, _ in pairs]), torch.stack([target for _, target in pairs])
-
-    return torch.utils.data.DataLoader(found, batch_size=2, shuffle=True, collate_fn=kept)
-
-
 def several_processes() -> torch.utils.data.DataLoader[Any]:
     found = torch.utils.data.TensorDataset(*samples(11))
     return torch.utils.data.DataLoader(found, batch_size=4, num_workers=1)

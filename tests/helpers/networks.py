@@ -1,10 +1,6 @@
 """Made-up networks of ranks."""
 
-from collections.abc import Sequence
-from dataclasses import replace
 from fractions import Fraction
-
-from strategies import chain
 
 from optimizer.plan import Link, NetworkProfile, RankFacts
 from profiler.profile import Profile, Timing
@@ -37,11 +33,3 @@ def network_for(profile: Profile, factors: list[Fraction], links: list[tuple[int
         input_shape=profile.input_shape, slicing=profile.slicing,
         precision=profile.precision, ranks=tuple(ranks), links=tuple(found), measured_at="",
     )  # fmt: skip
-
-
-def weighted(times_ms: Sequence[float], learning: list[int]) -> Profile:
-    """A chain of layers with so many bytes of weights."""
-    made = chain(times_ms)
-    pairs = zip(made.layers, learning, strict=True)
-    layers = tuple(replace(layer, parameter_bytes=size, learning_bytes=size) for layer, size in pairs)
-    return replace(made, layers=layers)

@@ -1,12 +1,10 @@
 """Forwards that a record can get wrong: each computes something that depends on more than the calls it makes."""
 
 import copy
-import functools
 import itertools
 import math
 import random
 from collections.abc import Callable
-from types import SimpleNamespace
 from typing import Any, NamedTuple, cast
 
 import numpy as np
@@ -14,7 +12,6 @@ import torch
 from torch import Tensor, nn
 
 WIDTH, CLASSES = 6, 3
-STATE = {"calls": 0}
 scale_now = 1.0
 
 
@@ -30,13 +27,6 @@ class Base(nn.Module):
         return y
 
 
-class OptionalTensor(Base):
-    def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
-        if mask is not None:
-            x = x * 0
-        return self.ends(self.a(x))
-
-
 class KeywordOnly(Base):
     def forward(self, x: Tensor, *, mask: Tensor | None = None, scale: float = 2.0) -> Tensor:
         return self.ends(self.a(x) * scale if mask is None else x)
@@ -48,45 +38,10 @@ class MoreArguments(Base):
         return self.ends(-x if rest or named else x)
 
 
-class Flag(Base):
-    def forward(self, x: Tensor, double: bool = True) -> Tensor:  # noqa: FBT001, FBT002
-        x = self.a(x)
-        return self.ends(x * 2 if double else x)
-
-
-class Decorated(Base):
-    @functools.cache  # noqa: B019 - as users do it
-    def twice(self) -> int:
-        return 2
-
-    def _wrap(function: Callable[..., Tensor]) -> Callable[..., Tensor]:  # noqa: N805
-        @functools.wraps(function)
-        def wrapped(*args: Any, **kwargs: Any) -> Tensor:
-            return function(*args, **kwargs)
-
-        return wrapped
-
-    @_wrap
-    def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
-        return self.ends(self.a(x) * self.twice() if mask is None else x)
-
-
-class IsInstance(Base):
-    def forward(self, x: Tensor) -> Tensor:
-        x = self.a(x)
-        return self.ends(x * 2 if isinstance(x, Tensor) else x)
-
-
 class ExactType(Base):
     def forward(self, x: Tensor) -> Tensor:
         x = self.a(x)
         return self.ends(x * 2 if type(x) is Tensor else x)
-
-
-class Attribute(Base):
-    def forward(self, x: Tensor) -> Tensor:
-        x = self.a(x)
-        return self.ends(x if hasattr(x, "no_such_thing") else x * 2)
 
 
 class Length(Base):
@@ -104,15 +59,6 @@ class ShapeArithmetic(Base):
 class ShapeBranch(Base):
     def forward(self, x: Tensor) -> Tensor:
         return self.ends(self.a(x) * 2 if x.shape[0] > 1 else self.a(x))
-
-
-class ShapeInTry(Base):
-    def forward(self, x: Tensor) -> Tensor:
-        try:
-            size = int(x.shape[0])
-        except TypeError:
-            size = 1
-        return self.ends(self.a(x) * size)
 
 
 class Training(Base):
@@ -149,28 +95,11 @@ class CounterInAList(Base):
         return self.ends(self.a(x) * (2 if self.steps[0] > 100 else 1))
 
 
-class GlobalState(Base):
-    def forward(self, x: Tensor) -> Tensor:
-        STATE["calls"] += 1
-        return self.ends(self.a(x) * (2 if STATE["calls"] > 100 else 1))
-
-
 class GlobalNumber(Base):
     def forward(self, x: Tensor) -> Tensor:
         global scale_now  # noqa: PLW0603 - as users do it
         scale_now *= 0.5
         return self.ends(self.a(x) * scale_now)
-
-
-class DefaultDict(Base):
-    def forward(self, x: Tensor, seen: dict[str, int] = {}) -> Tensor:  # noqa: B006 - as users do it
-        seen["calls"] = seen.get("calls", 0) + 1
-        return self.ends(self.a(x) * (2 if seen["calls"] > 100 else 1))
-
-
-class OptionsInADict(Base):
-    def forward(self, x: Tensor, options: dict[str, float] = {"scale": 2.0}) -> Tensor:  # noqa: B006
-        return self.ends(self.a(x) * options["scale"])
 
 
 class Memory(Base):
@@ -204,17 +133,6 @@ class BufferValue(Base):
         return self.ends(self.a(x) * 2 if self.on else self.a(x))
 
 
-class BufferCounter(Base):
-    def __init__(self) -> None:
-        super().__init__()
-        self.steps: Tensor
-        self.register_buffer("steps", torch.zeros(()))
-
-    def forward(self, x: Tensor) -> Tensor:
-        self.steps += 1
-        return self.ends(self.a(x) * torch.where(self.steps > 2, 2.0, 1.0))
-
-
 class OwnNoise(Base):
     def forward(self, x: Tensor) -> Tensor:
         return self.ends(self.a(x) + torch.rand(WIDTH))
@@ -235,28 +153,6 @@ class RandomDepth(Base):
         for _ in range(random.randint(1, 3)):  # noqa: S311
             x = torch.relu(self.a(x))
         return self.ends(x)
-
-
-class WherePythonNumbers(Base):
-    def forward(self, x: Tensor) -> Tensor:
-        x = self.a(x)
-        return self.ends(x * torch.where(x > 0, 1.0, 0.1))
-
-
-class DtypeTest(Base):
-    def forward(self, x: Tensor) -> Tensor:
-        return self.ends(self.a(x) * 2 if x.dtype == torch.float32 else self.a(x))
-
-
-class FloatTest(Base):
-    def forward(self, x: Tensor) -> Tensor:
-        return self.ends(self.a(x) * 2 if torch.is_floating_point(x) is True else self.a(x))
-
-
-class IsTensor(Base):
-    def forward(self, x: Tensor) -> Tensor:
-        x = self.a(x)
-        return self.ends(x * 2 if torch.is_tensor(x) else x)
 
 
 class ValueInTry(Base):
@@ -307,16 +203,6 @@ class ArrayCounter(Base):
         return self.ends(self.a(x) * (2 if self.steps[0] > 100 else 1))
 
 
-class NamespaceCounter(Base):
-    def __init__(self) -> None:
-        super().__init__()
-        self.options = SimpleNamespace(steps=0)
-
-    def forward(self, x: Tensor) -> Tensor:
-        self.options.steps += 1
-        return self.ends(self.a(x) * (2 if self.options.steps > 100 else 1))
-
-
 class IteratorCounter(Base):
     def __init__(self) -> None:
         super().__init__()
@@ -324,24 +210,6 @@ class IteratorCounter(Base):
 
     def forward(self, x: Tensor) -> Tensor:
         return self.ends(self.a(x) * (2 if next(self.counter) > 100 else 1))
-
-
-def counting() -> Callable[[], int]:
-    steps = [0]
-
-    def tick() -> int:
-        steps[0] += 1
-        return steps[0]
-
-    return tick
-
-
-tick = counting()
-
-
-class ClosureCounter(Base):
-    def forward(self, x: Tensor) -> Tensor:
-        return self.ends(self.a(x) * (2 if tick() > 100 else 1))
 
 
 class MovingAverage(Base):
@@ -363,13 +231,6 @@ class WeightClamp(Base):
         for parameter in self.parameters():
             parameter.data.clamp_(-0.1, 0.1)
         return self.ends(self.a(x))
-
-
-class NormOfAll(Base):
-    def forward(self, x: Tensor) -> Tensor:
-        with torch.no_grad():
-            norm = max(float(parameter.abs().max()) for parameter in self.parameters())
-        return self.ends(self.a(x) / norm)
 
 
 class OwnSeed(Base):
@@ -417,7 +278,7 @@ class LateBuffer(Base):
 
 
 def compiled() -> nn.Module:
-    return cast("nn.Module", torch.compile(Decorated()))
+    return cast("nn.Module", torch.compile(KeywordOnly()))
 
 
 class Frozen(Base):
@@ -507,12 +368,10 @@ def patched_forward() -> nn.Module:
 
 
 KINDS: tuple[Callable[[], nn.Module], ...] = (
-    OptionalTensor, KeywordOnly, MoreArguments, Flag, Decorated, IsInstance, ExactType, Attribute, Length,
-    ShapeArithmetic, ShapeBranch, ShapeInTry, Training, Counter, ClassCounter, CounterInAList, GlobalState,
-    GlobalNumber, DefaultDict, OptionsInADict, Memory, PlainTensorInPlace, BufferValue, BufferCounter, OwnNoise,
-    NoiseLikeInput, PythonsRandom, RandomDepth, WherePythonNumbers, DtypeTest, FloatTest, IsTensor, ValueInTry,
-    Detached, HeadsWithAGap, hook_on_a_layer, hook_on_a_container, hook_on_the_model, gradient_hook_on_a_container,
-    gradient_hook_on_a_layer, gradient_hook_on_a_parameter, patched_forward, TensorCounter, ArrayCounter,
-    NamespaceCounter, IteratorCounter, ClosureCounter, MovingAverage, WeightClamp, NormOfAll, OwnSeed, Frozen,
-    BufferInPlace, IntegersAndComplexes, Lazy, LateBuffer, compiled,
+    KeywordOnly, MoreArguments, ExactType, Length, ShapeArithmetic, ShapeBranch, Training, Counter, ClassCounter,
+    CounterInAList, GlobalNumber, Memory, PlainTensorInPlace, BufferValue, OwnNoise, NoiseLikeInput, PythonsRandom,
+    RandomDepth, ValueInTry, Detached, HeadsWithAGap, hook_on_a_layer, hook_on_a_container, hook_on_the_model,
+    gradient_hook_on_a_container, gradient_hook_on_a_layer, gradient_hook_on_a_parameter, patched_forward,
+    TensorCounter, ArrayCounter, IteratorCounter, MovingAverage, WeightClamp, OwnSeed, Frozen, BufferInPlace,
+    IntegersAndComplexes, Lazy, LateBuffer, compiled,
 )  # fmt: skip

@@ -1,6 +1,5 @@
 """Small models that hold every construct that splitting has to get right."""
 
-import itertools
 import multiprocessing
 import os
 import random
@@ -55,15 +54,6 @@ class Plain(nn.Module):
         return self.layers(x)
 
 
-class OptionalMask(Plain):
-    """Has an optional argument, and a branch that nobody takes."""
-
-    def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
-        if mask is not None:
-            x = x * 0
-        return self.layers(x)
-
-
 class NarrowPlace(nn.Module):
     """Eight layers of equal work that all hand much on, and one narrow place, behind the third."""
 
@@ -100,19 +90,6 @@ class Tied(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         x = self.first(self.inside(self.flatten(x)))
         return self.out(self.second(self.middle(x)) * self.scale)
-
-
-class Sizes(nn.Module):
-    """Hands a number from one layer to another."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.conv = nn.Conv2d(3, 4, 3)
-        self.fc = nn.Linear(784, CLASSES)
-
-    def forward(self, x: Tensor) -> Tensor:
-        x = self.conv(x)
-        return self.fc(x.reshape(x.size(0), -1))
 
 
 class TwoInputs(nn.Module):
@@ -403,13 +380,6 @@ class StraightThrough(Plain):
         return x
 
 
-class Quiet(Plain):
-    def forward(self, x: Tensor) -> Tensor:
-        with torch.no_grad():
-            x = self.layers[1](self.layers[0](x))
-        return self.layers[5](x)
-
-
 class Cast(Plain):
     def forward(self, x: Tensor) -> Tensor:
         with torch.autocast("cpu", torch.bfloat16):
@@ -420,22 +390,6 @@ class CastOff(Plain):
     def forward(self, x: Tensor) -> Tensor:
         with torch.autocast("cpu", enabled=False):
             return self.layers(x)
-
-
-forked = itertools.count()
-
-
-class Forks(Plain):
-    """Every other call does a layer more, which a trace cannot know."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        if next(forked) % 2:
-            x = x + self.layers[2](x)
-        return self.layers(x)
-
-
-def forks() -> nn.Module:
-    return Forks()
 
 
 class Recomputing(Plain):
@@ -486,18 +440,6 @@ class PressesCtrlC(Plain):
         return ctrl_c(self.layers(x))
 
 
-class Recurrent(nn.Module):
-    """An LSTM whose output is a nested tuple, of which only the inner part is read."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.lstm, self.fc = nn.LSTM(IMAGE_SIZE, 4, batch_first=True), nn.Linear(4, 5)
-
-    def forward(self, x: Tensor) -> Tensor:
-        _, (hidden, _) = self.lstm(x.mean(1))
-        return self.fc(hidden[0])
-
-
 def varying() -> nn.Module:
     """Another model in every process but the one that the user started."""
     extra = [nn.Identity()] * 2 if multiprocessing.parent_process() is not None else []
@@ -526,12 +468,6 @@ def two_lines() -> nn.Module:
     raise ValueError("no such file\nand more")
 
 
-def hooked() -> nn.Module:
-    model = Plain()
-    model.layers[1].register_forward_hook(lambda *_: None)
-    return model
-
-
 ONE = Plain()
 
 
@@ -541,7 +477,3 @@ def always_the_same() -> nn.Module:
 
 def not_a_module() -> int:
     return 3
-
-
-def raises() -> nn.Module:
-    raise ValueError("no such file")

@@ -60,11 +60,7 @@ def test_the_published_profiles_have_the_known_optima_in_four_stages(
     ("change", "words"),
     [
         (("\tnode2 -- node3", "\tnode2 -- node4711"), "no such node"),
-        (("\tnode2 -- node3", "\tnode3 -- node2"), "has a cycle"),
-        (("1.500", "NaN"), "from 0 up"),
-        (("1.500", "-1"), "from 0 up"),
         (("1.500", "much"), "is no number"),
-        (("activation_size", "size"), "activation_size is missing"),
         (("\tnode2 -- node3", "what is this"), "neither a node nor an edge"),
     ],
 )

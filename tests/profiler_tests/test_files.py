@@ -126,18 +126,6 @@ def test_writers_of_one_file_wait_for_each_other(tmp_path: Path) -> None:
     assert os.listdir(tmp_path) == ["p"]  # noqa: PTH208
 
 
-def test_the_new_name_is_on_the_disk_before_a_write_returns(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    path, synced = tmp_path / "p.json", []
-
-    def note(descriptor: int) -> None:
-        is_folder = stat.S_ISDIR(os.fstat(descriptor).st_mode)
-        synced.append((is_folder, path.read_bytes() if is_folder else b""))
-
-    monkeypatch.setattr(os, "fsync", note)
-    write_whole(path, b"new")
-    assert synced == [(False, b""), (True, b"new")]
-
-
 def test_a_file_has_the_mode_that_new_files_have_and_the_mask_stays_set(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -156,13 +144,6 @@ def test_the_longest_name_can_be_written(tmp_path: Path) -> None:
         write_whole(tmp_path / name, b"x")
         assert (tmp_path / name).read_bytes() == b"x"
     assert len(os.listdir(tmp_path)) == 2  # noqa: PTH208
-
-
-def test_a_folder_in_the_way_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(FileError, match="cannot write"):
-        write_whole(tmp_path, b"x")
-    with pytest.raises(FileError, match="cannot read"):
-        read_json(tmp_path, Profile)
 
 
 def test_links_and_pipes_stay_what_they_are(tmp_path: Path) -> None:

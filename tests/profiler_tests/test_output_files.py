@@ -1,6 +1,5 @@
 """What cannot be written, or would replace something else, is known before the work."""
 
-import os
 from pathlib import Path
 from typing import get_args
 
@@ -8,7 +7,7 @@ import pytest
 import torch
 
 from profiler.errors import FileError
-from profiler.output_files import OutputKind, kind_of, refuse_no_room, refuse_unwritable
+from profiler.output_files import OutputKind, kind_of, refuse_unwritable
 from runtime.training.checkpoint import write_tensors
 
 
@@ -72,21 +71,3 @@ def test_weights_that_torch_saves_by_path_are_known_too(tmp_path: Path) -> None:
     optimizer = torch.optim.SGD(torch.nn.Linear(2, 2).parameters(), momentum=0.9)
     torch.save(optimizer.state_dict(), tmp_path / "optimizer.pt")
     assert kind_of(tmp_path / "optimizer.pt") == "something else"
-
-
-def test_a_disk_without_room_is_refused_and_files_on_one_disk_add_up(tmp_path: Path) -> None:
-    room = os.statvfs(tmp_path)
-    free = room.f_bavail * room.f_frsize
-    refuse_no_room(
-        [("--save", tmp_path / "new" / "model.pt", 1 << 10), ("--checkpoint", tmp_path / "run.ckpt", 1 << 10)]
-    )
-    with pytest.raises(FileError, match=r"cannot write .*model.pt: that takes .* MiB and .* has room for .*--save"):
-        refuse_no_room([("--save", tmp_path / "model.pt", 2 * free)])
-    with pytest.raises(
-        FileError, match=r"cannot write .*run.ckpt: .*make room, or give another place with --checkpoint"
-    ):
-        refuse_no_room(
-            [("--save", tmp_path / "model.pt", free // 4 * 3), ("--checkpoint", tmp_path / "run.ckpt", free // 2)]
-        )
-    refuse_no_room([("--save", Path("/dev/null"), 4 * free)])
-    assert not list(tmp_path.iterdir())

@@ -13,18 +13,6 @@ from profiler.machine import helper
 from profiler.profile import Profile
 
 
-def test_a_command_is_named_in_the_form_that_was_typed_first() -> None:
-    with typed_as(MODULES):
-        assert command("plan", o="plan.json") == "python -m optimizer -o plan.json"
-        assert command("report", "a.json", o="b.html") == "python -m runtime report a.json -o b.html"
-        assert command("compare", "--fresh") == "python -m runtime compare --fresh"
-        assert command() == "python -m runtime"
-    with typed_as(ONE_NAME), typed_as(MODULES):  # as one command starts another's main
-        assert command("plan", o="plan.json") == "stageplan plan -o plan.json"
-        assert command("links") == "stageplan links"
-        assert command() == "stageplan"
-
-
 def test_a_shell_reads_a_command_as_it_was_meant() -> None:
     said = command(
         "profile", model="a:b", sample_shape=(16, 32), vocabulary=0, config=Path("my own's.yaml"), quick=None

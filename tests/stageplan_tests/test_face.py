@@ -155,20 +155,6 @@ def test_a_notebook_shows_a_table_as_a_browser_lays_it_out(tmp_path: Path, monke
     assert f'data-lines="{lines}"' in done.stdout, "every row of the table is a line on the page"
 
 
-def test_the_plan_is_that_of_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    from optimizer.cli import main as optimizer_cli
-    from optimizer.plan import Plan
-    from profiler.files import from_json
-
-    model = nn.Sequential(nn.Linear(6, 16), nn.Linear(16, 16), nn.Linear(16, 4))
-    profile = stageplan.profile(model, torch.randn(4, 6), budget_s=0.1)
-    profile.save(tmp_path / "p.json")
-    assert (
-        optimizer_cli.main(["--profile", str(tmp_path / "p.json"), "--stages", "3", "--slice", "none", "--json"]) == 0
-    )
-    assert from_json(capsys.readouterr().out.encode(), Plan, "stdout") == stageplan.plan(profile, stages=3)
-
-
 def test_odd_samples_and_models_are_refused() -> None:
     model = nn.Linear(6, 4)
     for sample, words in (

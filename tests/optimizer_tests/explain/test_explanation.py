@@ -15,7 +15,6 @@ from optimizer.errors import PartitionError
 from optimizer.explain import Explanation, cannot_be, explain
 from optimizer.planning import Models, Planner, load_schemes, plans_for
 from optimizer.report import show_explanation, show_gain, show_plan
-from optimizer.report.explain_table import paragraphs
 from profiler.profile import CopyCost, Profile
 
 FREE = CopyCost(sizes_bytes=(), copy_s=())
@@ -108,12 +107,6 @@ def test_the_ceiling_is_of_layers_beside_no_busy_core() -> None:
     _, found = explained(replace(plain, layers=layers, loss=loss, neighbours=1), 2)
     assert found.ceiling == pytest.approx((3 + 2.5 + 2 + 4 + 0.2) / 4), "l1 is slow beside a busy core only"
     assert found.ceiling_layers == ("l3",)
-
-
-def test_sentences_say_what_was_searched() -> None:
-    planner, found = explained(chain([3, 5, 2, 4]), 2)
-    said = "\n".join(paragraphs(planner.optimized(), found))
-    assert "5 legal cuts, all there are, were compared: no split is below" in said
 
 
 def test_a_promise_that_cannot_be_is_none(capsys: pytest.CaptureFixture[str]) -> None:

@@ -155,13 +155,6 @@ def test_layers_of_no_time_are_steady() -> None:
     assert set(rounds.factors(["l0"], last=False)) == {1.0}
 
 
-def test_noise_that_leaves_no_time_expects_nothing() -> None:
-    plan = planned(with_rounds(even(2), [[1.0] * ROUNDS] * 2), 2)
-    schedule = some_schedule("1f1b", 2, 12, 1)
-    still = replace(plan, stages=tuple(replace(stage, noise=(0.0,) * ROUNDS) for stage in plan.stages))
-    assert scheduled(still, schedule).predicted.expected is None
-
-
 def beside(times_ms: Sequence[float], slower: Sequence[float], neighbours: int) -> Profile:
     """A chain whose layers take so many times as long beside busy cores as beside none, and next to no loss."""
     found = chain(times_ms)
@@ -192,8 +185,3 @@ def test_the_interval_lies_between_neighbours_that_are_always_busy_and_none() ->
     ease = 2 / 3 + 1 / 9
     bounds = (predicted.expected.low, predicted.expected.samples_per_s, predicted.expected.high)
     assert bounds == pytest.approx((steady * ease, steady, steady * ease * 1.5), rel=0.02)
-
-
-def test_a_profile_beside_no_busy_core_eases_nothing() -> None:
-    plan = planned(replace(beside([10, 1], [1.2, 1.2], 1), neighbours=0), 2)
-    assert [stage.ease for stage in plan.stages] == [1.0, 1.0]

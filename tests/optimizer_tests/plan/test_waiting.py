@@ -2,7 +2,6 @@
 
 from dataclasses import replace
 
-import pytest
 from strategies import chain
 
 from optimizer.errors import InfeasibleError
@@ -65,8 +64,3 @@ def test_of_all_that_fit_the_one_is_taken_that_promises_the_most() -> None:
             except InfeasibleError:
                 continue
             assert other.predicted.throughput_samples_per_s <= best
-
-
-def test_a_limit_that_no_number_of_minibatches_keeps_is_refused_with_the_one_that_would_do() -> None:
-    with pytest.raises(InfeasibleError, match="use --memory-limit"):
-        planned(8, 1 << 20)

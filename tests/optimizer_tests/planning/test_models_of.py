@@ -22,7 +22,6 @@ from optimizer.planning import (
     why_full,
     why_whole,
 )
-from profiler.errors import ConfigError
 from profiler.profile import BF16_FORM, PLAIN_FORM, CopyCost, Form, Profile, Slicing
 
 FREE = CopyCost(sizes_bytes=(), copy_s=())
@@ -157,11 +156,6 @@ def test_a_machine_too_loud_to_tell_keeps_layers_whole_and_in_float32_unless_tol
     assert lower
     told = models_of(lower, PLANNER, model_request("l2=2", "bf16"), profile_of)
     assert told.best.profile.form == Form(Slicing("l2=2"), "bf16")
-
-
-def test_a_named_slicing_that_was_not_profiled_is_refused() -> None:
-    with pytest.raises(ConfigError, match="with its layers whole, and --slice l2=2 cuts some inside"):
-        models_of(lopsided(), PLANNER, model_request("l2=2", "fp32"))
 
 
 def test_a_profile_in_bfloat16_is_no_reason_to_speak_of_float32() -> None:

@@ -4,14 +4,10 @@ from itertools import pairwise
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from paces import plain
-from strategies import chain, layer, profile, random_profiles
+from strategies import layer, profile, random_profiles
 
 from optimizer.errors import OptimizerError, PartitionError
-from optimizer.plan import Plan, distinct
-from optimizer.plan.forecast import predict
-from optimizer.planning import Models, Planner, load_schemes, partition_names, plan_for
-from profiler.files import from_json, to_json
+from optimizer.planning import Planner, load_schemes, partition_names
 from profiler.profile import INPUT, Profile, Slicing
 
 
@@ -34,25 +30,6 @@ def test_the_stages_add_up(found: Profile, stages: int) -> None:
     assert plan.stages[-1].boundary == ()
 
 
-def test_memory_is_versions_gradients_momentum_activations_and_slots() -> None:
-    found = profile(
-        [layer("a", sizes=(1000, 600)), layer("b", sizes=(500, 500)), layer("c")],
-        [(INPUT, "a"), ("a", "b"), ("b", "c")],
-    )
-    plan = Planner(found, 3, 8).scheme("one each", (34, 33, 33))
-    # 100 bytes of parameters and 200 saved a layer; depths 3, 2, 1; the slots behind stage s are d_s of each kind.
-    assert [stage.memory_bytes for stage in plan.stages] == [
-        100 * (3 + 2) + 200 * 3 + 3 * 1600,
-        100 * (2 + 2) + 200 * 2 + 3 * 1600 + 2 * 1000,
-        100 * (1 + 2) + 200 * 1 + 2 * 1000,
-    ]
-
-
-def test_a_plan_survives_its_file() -> None:
-    plan = Planner(chain([1, 2, 3, 4]), 2, 8).optimized()
-    assert from_json(to_json(plan), Plan, "plan.json") == plan
-
-
 def test_a_plan_names_the_modules_of_each_stage_and_containers_that_are_whole() -> None:
     split = (
         ("conv", "block.0.conv", "block.0.relu", "block.0.relu_1", "block.1.conv"),
@@ -70,12 +47,6 @@ def test_a_plan_names_the_modules_of_each_stage_and_containers_that_are_whole() 
         _ = replace(plan, slicing=Slicing("conv=2")).modules
 
 
-def test_the_prediction_is_that_of_the_simulated_schedule() -> None:
-    plan = Planner(chain([2, 2]), 2, 100).optimized()
-    assert plan.predicted == predict(plan.stages, plan.batch_size, plain(len(plan.stages), 100))
-    assert plan.predicted.throughput_samples_per_s == pytest.approx(plan.batch_size / plan.bottleneck_s, rel=0.02)
-
-
 def test_names_of_partitions_are_spelled_out_once() -> None:
     schemes = load_schemes()
     assert partition_names(["all"], schemes) == ["optimized", "sliced", "bf16", *schemes]
@@ -83,14 +54,3 @@ def test_names_of_partitions_are_spelled_out_once() -> None:
     assert len(partition_names(["all", "optimized"], schemes)) == 3 + len(schemes)
     with pytest.raises(PartitionError, match="did you mean 'optimized'"):
         partition_names(["optimised"], schemes)
-
-
-def test_equal_splits_are_found() -> None:
-    planner = Planner(chain([1, 1, 1, 1]), 4, 8)
-    schemes = load_schemes()
-    plans = [plan_for(name, Models(planner), schemes) for name in ("optimized", "equal-load", "front-heavy")]
-    assert distinct(plans) == [0, 0, 0]
-    planner = Planner(chain([1, 1, 1, 9]), 2, 8)
-    plans = [plan_for(name, Models(planner), schemes) for name in ("equal-load", "optimized", "end-load")]
-    assert distinct(plans) == [0, 1, 2]
-    assert [len(plan.stages[0].layers) for plan in plans] == [2, 3, 1]

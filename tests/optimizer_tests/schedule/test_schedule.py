@@ -6,16 +6,14 @@ from itertools import pairwise
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from paces import drawn_pace, plain, some_schedule
+from paces import drawn_pace, some_schedule
 from simulations import orders, simulated
 
 from optimizer.schedule import (
-    SCHEDULES,
     Action,
     Duration,
     Kind,
     Pace,
-    Progress,
     Schedule,
     ScheduleName,
     groups,
@@ -24,8 +22,6 @@ from optimizer.schedule import (
     simulate,
 )
 from profiler.errors import ConfigError
-
-names = st.sampled_from(list(SCHEDULES))
 
 
 @pytest.mark.parametrize(
@@ -92,21 +88,6 @@ def test_every_minibatch_passes_every_stage_once_and_in_order_whatever_takes_lon
         updates = [action.minibatch for action in row if action.kind == "U"]
         assert updates == [group[-1] for group in groups(minibatches, pace.update_every)]
         assert updates[-1] == minibatches - 1, "no gradient is left over"
-
-
-@settings(deadline=None)
-@given(data=st.data(), stages=st.integers(1, 16), minibatches=st.integers(1, 30))
-def test_all_minibatches_of_an_update_use_the_same_weights(data: st.DataObject, stages: int, minibatches: int) -> None:
-    """From its forward to its last gradient no stage updates under a minibatch: plain SGD's gradients."""
-    name = data.draw(st.sampled_from([name for name, rule in SCHEDULES.items() if rule.synchronous]))
-    every = data.draw(st.integers(1, 12))
-    pace = pace_of(name, stages, every)
-    draw = data.draw(st.randoms(use_true_random=False))
-    for row in orders(simulate(pace, stages, minibatches, lambda *_: draw.uniform(0, 1))):
-        newest = 0
-        for action in row:
-            assert action.kind == "U" or newest == action.minibatch // every
-            newest += action.kind == "U"
 
 
 @settings(deadline=None)
@@ -196,25 +177,3 @@ def test_what_zero_bubble_keeps_of_the_pace(stages: int, every: int, held: int, 
     spans = simulated(schedule, [Duration(1, 1, 0, 1)] * stages)
     ends = [span.end_s for span in spans[-1] if span.action.kind == "U"]
     assert least <= 3 * every * 30 / (ends[35] - ends[5]) <= most
-
-
-def test_an_update_may_end_early_where_it_is_told_so() -> None:
-    """A loader's minibatch that is smaller than the others is one update, too."""
-    progress = Progress(pace_of("1f1b-flush", 1, 4), 1, 0, None)
-    done: list[str] = []
-    progress.end_update(1)
-    while len(done) < 7:
-        kind, minibatch = next(iter(progress.choices()))
-        progress.take(kind)
-        done.append(f"{kind}{minibatch}")
-    assert done == ["F0", "B0", "F1", "B1", "U1", "F2", "B2"]
-
-
-@given(stages=st.integers(1, 5), minibatches=st.integers(1, 9))
-def test_1f1b_uses_the_version_that_weight_stashing_prescribes(stages: int, minibatches: int) -> None:
-    for stage, row in enumerate(orders(simulated(plain(stages, minibatches), [Duration(1, 1, 1)] * stages))):
-        ahead, newest = min(stages - stage, minibatches), 0
-        for action in row:
-            newest += action.kind == "U"
-            if action.kind == "F":
-                assert newest == max(0, action.minibatch - ahead + 1)

@@ -1,64 +1,12 @@
-from itertools import pairwise
-
 import networkx as nx
-import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from paces import drawn_pace, plain
-from simulations import dependencies, orders, simulated
+from paces import drawn_pace
+from simulations import dependencies, orders
 
-from optimizer.schedule import Action, Duration, Kind, Pace, Span, makespan_s, simulate, throughput
+from optimizer.schedule import Action, Kind, Pace, Span, simulate
 
-durations = st.builds(Duration, st.integers(1, 9), st.integers(1, 9), st.integers(0, 3))
 Times = dict[tuple[int, Kind, int], float]
-
-
-def test_two_stages_by_hand() -> None:
-    schedule = plain(2, 2)
-    spans = simulated(schedule, [Duration(1, 2, 1), Duration(2, 3, 1)])
-    times = {str(span.action): (span.start_s, span.end_s) for row in spans for span in row}
-    assert times == {
-        "0F0": (0, 1), "0F1": (1, 2), "1F0": (1, 3), "1B0": (3, 6), "1U0": (6, 7), "0B0": (6, 8), "0U0": (8, 9),
-        "1F1": (7, 9), "1B1": (9, 12), "1U1": (12, 13), "0B1": (12, 14), "0U1": (14, 15),
-    }  # fmt: skip
-    assert makespan_s(spans) == 15
-
-
-def test_one_stage_runs_at_its_own_pace() -> None:
-    schedule = plain(1, 10)
-    spans = simulated(schedule, [Duration(1, 2, 1)])
-    assert makespan_s(spans) == 40
-    assert throughput(schedule, spans, 8) == pytest.approx(8 / 4)
-
-
-@settings(deadline=None)
-@given(rows=st.lists(durations, min_size=1, max_size=5))
-def test_the_steady_throughput_is_that_of_the_slowest_stage(rows: list[Duration]) -> None:
-    """A pipeline whose every stage has its depth's minibatches in flight goes as fast as its slowest stage or slower,
-
-    and a long run never beats it.
-    """
-    minibatches = 60
-    schedule = plain(len(rows), minibatches)
-    spans = simulated(schedule, rows)
-    slowest = max(row.forward_s + row.backward_s + row.update_s for row in rows)
-    assert throughput(schedule, spans, 1) <= 1 / slowest * (1 + 2 * len(rows) / minibatches)
-    assert makespan_s(spans) >= minibatches * slowest
-
-
-@settings(deadline=None)
-@given(rows=st.lists(durations, min_size=1, max_size=4), minibatches=st.integers(1, 9))
-def test_nothing_starts_before_what_it_needs(rows: list[Duration], minibatches: int) -> None:
-    spans = simulated(plain(len(rows), minibatches), rows)
-    ends = {span.action: span.end_s for row in spans for span in row}
-    for row in spans:
-        assert all(first.end_s <= second.start_s for first, second in pairwise(row))
-        for span in row:
-            action = span.action
-            if action.kind == "F" and action.stage:
-                assert ends[Action(action.stage - 1, "F", action.minibatch)] <= span.start_s
-            if action.kind == "B" and action.stage < len(rows) - 1:
-                assert ends[Action(action.stage + 1, "B", action.minibatch)] <= span.start_s
 
 
 @st.composite

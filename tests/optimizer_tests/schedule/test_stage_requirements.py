@@ -6,14 +6,13 @@ from collections.abc import Iterable
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from paces import drawn_pace, plain
+from paces import drawn_pace
 
 from optimizer.schedule import (
     Kind,
     Schedule,
     ScheduleName,
     StageRequirements,
-    factors,
     pace_of,
     requirements_of,
     schedule_of,
@@ -100,47 +99,3 @@ def test_some_run_holds_all_that_there_is_room_for(
         assert max(held.in_flight for held in own) == needs.in_flight
         assert max(held.gradient_slots for held in own) == needs.gradient_slots
         assert max(held.activation_slots for held in own) == needs.activation_slots
-
-
-@settings(deadline=None)
-@given(data=st.data(), stages=st.integers(1, 5), minibatches=st.integers(1, 20), momenta=st.integers(0, 2))
-def test_how_often_a_stage_holds_what_follows_from_what_it_needs(
-    data: st.DataObject, stages: int, minibatches: int, momenta: int
-) -> None:
-    schedule = schedule_of(drawn_pace(data, stages), stages, minibatches)
-    needs = requirements_of(schedule)
-    for stage, own in enumerate(needs):
-        found = factors(schedule, stage, momenta)
-        assert (found.learning, found.casts) == (own.versions + 1 + momenta, own.versions)
-        assert found.saved + found.left == own.in_flight
-        assert found.left == 0 or schedule.pace.rule.splits
-        assert found.behind == (own.activation_slots, own.gradient_slots)
-        before = (needs[stage - 1].activation_slots, needs[stage - 1].gradient_slots) if stage else (0, 0)
-        assert found.before == before
-
-
-@given(stages=st.integers(1, 6), minibatches=st.integers(1, 12))
-def test_1f1b_needs_its_depth_of_everything(stages: int, minibatches: int) -> None:
-    for stage, need in enumerate(requirements_of(plain(stages, minibatches))):
-        ahead = min(stages - stage, minibatches)
-        slots = ahead if stage < stages - 1 else 0
-        assert need == StageRequirements(versions=ahead, in_flight=ahead, activation_slots=slots, gradient_slots=slots)
-
-
-@pytest.mark.parametrize("name", ["zero-bubble", "1f1b-flush", "gpipe"])
-def test_plain_updates_need_one_weight_version(name: ScheduleName) -> None:
-    for need in requirements_of(plain(4, 20, name)):
-        assert need.versions == 1
-
-
-def test_how_many_each_stage_holds() -> None:
-    def held(name: ScheduleName, every: int, own: int | None = None) -> list[int]:
-        schedule = schedule_of(pace_of(name, 3, every, own), 3, 20)
-        return [need.in_flight for need in requirements_of(schedule)]
-
-    assert held("gpipe", 8) == [8, 8, 1]
-    assert held("1f1b-flush", 8) == [3, 2, 1]
-    assert held("1f1b-flush", 1) == [1, 1, 1]
-    assert held("zero-bubble", 8) == [5, 5, 5]
-    assert held("zero-bubble", 8, 3) == [3, 3, 3]
-    assert held("zero-bubble", 2) == [2, 2, 2]

@@ -15,8 +15,8 @@ from optimizer.errors import InfeasibleError, PartitionError
 from optimizer.planning import Planner
 from optimizer.schedule import PLAIN_1F1B, Pace
 from optimizer.search import candidates_of
-from optimizer.search.best_split import smallest_limit, tightest
-from profiler.profile import INPUT, Profile
+from optimizer.search.best_split import smallest_limit
+from profiler.profile import Profile
 
 MINIBATCHES = 8
 
@@ -86,53 +86,9 @@ def test_the_smallest_limit_is_that_of_brute_force(found: Profile, stages: int) 
         assert refused.value.exit_code == 3
 
 
-@settings(deadline=None, max_examples=80)
-@given(found=random_profiles(), stages=st.integers(1, 4), data=st.data())
-def test_more_memory_never_makes_it_worse(found: Profile, stages: int, data: st.DataObject) -> None:
-    try:
-        free = Planner(found, stages, MINIBATCHES).optimized()
-    except PartitionError:
-        return
-    limits = sorted(data.draw(st.lists(st.integers(1, 30_000), min_size=2, max_size=4)))
-    bottlenecks = []
-    for limit in limits:
-        try:
-            bottlenecks.append(Planner(found, stages, MINIBATCHES, memory_limit_bytes=limit).optimized().bottleneck_s)
-        except InfeasibleError:
-            bottlenecks.append(float("inf"))
-    assert [*bottlenecks, free.bottleneck_s] == sorted([*bottlenecks, free.bottleneck_s], reverse=True)
-
-
-def test_the_smallest_limit_that_is_named_would_do() -> None:
-    heavy = replace(layer("b"), saved_bytes=64 << 20)
-    found = replace(
-        profile([layer("a"), heavy, layer("c")], [(INPUT, "a"), ("a", "b"), ("b", "c")]),
-        batch_size=16,
-        input_shape=(16, 3, 4, 4),
-    )
-    planner = Planner(found, 3, MINIBATCHES, memory_limit_bytes=20 << 20)
-    with pytest.raises(InfeasibleError) as refused:
-        planner.optimized()
-    # Layer b is in stage 1 at the best, where two minibatches are in flight, so 16 samples save 128 MiB.
-    said = "the tightest layer, b, takes 65MiB alone; use --memory-limit 129MiB or more, or a smaller --batch-size"
-    assert said in str(refused.value)
-    assert tightest(planner.problem)[0] == "b"
-    assert max(stage.memory_bytes for stage in Planner(found, 3, 8, memory_limit_bytes=129 << 20).optimized().stages)
-
-
-def test_forced_cuts_are_kept_and_the_rest_is_optimised_around_them() -> None:
-    found = chain([1, 1, 1, 1, 1, 9])
-    plan = Planner(found, 3, MINIBATCHES, cut_after=[["l0"]]).optimized()
-    assert [stage.layers for stage in plan.stages] == [("l0",), ("l1", "l2", "l3", "l4"), ("l5",)]
-    assert plan.optimal
-    assert plan.cut_after == (("l0",),)
-
-
 @pytest.mark.parametrize(
     ("cuts", "words"),
     [
-        ([["l9"]], "there is no layer 'l9'"),
-        ([["l5"]], "nothing is left behind l5"),
         ([["l0"], ["l1"], ["l3"]], "use --stages 4 or more"),
         ([["l2"]], "use --cut-after l3"),
     ],

@@ -1,6 +1,5 @@
 """The search against HiGHS on a formulation of its own, with transfer, limits on memory and forced cuts."""
 
-from brute_force import legal_assignments, memory
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from milp import optimum
@@ -44,14 +43,3 @@ def _behind(found: Profile, name: str) -> list[str]:
         return names_of(costs, cut_behind(costs, [name]))
     except PartitionError:
         return []
-
-
-@settings(deadline=None, max_examples=30)
-@given(found=random_profiles(most=5, copy_cost=COPY_COST), stages=st.integers(2, 3))
-def test_the_programme_itself_agrees_with_brute_force(found: Profile, stages: int) -> None:
-    every = [max(memory(found, stage_of, stages, 8)) for stage_of in legal_assignments(found, stages)]
-    if every:
-        assert optimum(found, stages, 8, min(every)) is not None
-        assert optimum(found, stages, 8, min(every) - 1) is None
-    else:
-        assert optimum(found, stages, 8) is None

@@ -82,15 +82,6 @@ def test_the_plan_over_links_is_the_best_of_all_legal_assignments(given_: tuple[
     assert brute_bottleneck_ns(profile, network, stage_map(plan)) == min(every)
 
 
-def test_without_wires_and_slow_cores_it_is_the_same_plan_as_without_a_network() -> None:
-    profile = chain([5, 1, 3, 2, 4, 1])
-    equal = network_for(profile, [Fraction(1)] * 3, [(0, 0, 0)] * 2)
-    assert (
-        Planner(profile, 3, 8, network=equal).optimized().bottleneck_s
-        == Planner(profile, 3, 8).optimized().bottleneck_s
-    )
-
-
 FOUND = chain([4, 4, 4, 4, 4, 4])
 
 
@@ -106,16 +97,6 @@ def test_a_slow_wire_moves_the_cut_to_a_narrow_place() -> None:
     assert plan.cuts == ("l1",)
     assert planner.link_blind().cuts == ("l2",)
     assert planner.link_blind().bottleneck_s > plan.bottleneck_s
-
-
-def test_a_slow_core_gets_less() -> None:
-    slow_first = network_for(FOUND, [Fraction(2), Fraction(1)], [(0, 0, 0)])
-    slow_last = network_for(FOUND, [Fraction(1), Fraction(2)], [(0, 0, 0)])
-    assert [len(stage.layers) for stage in Planner(FOUND, 2, 8, network=slow_first).optimized().stages] == [
-        2,
-        4,
-    ]
-    assert [len(stage.layers) for stage in Planner(FOUND, 2, 8, network=slow_last).optimized().stages] == [4, 2]
 
 
 def test_a_core_that_cannot_be_told_from_the_profile_s_counts_as_equal() -> None:

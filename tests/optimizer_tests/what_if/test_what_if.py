@@ -178,13 +178,9 @@ def in_browser(page: str, folder: Path) -> Any:
     ("model", "pace", "minibatches"),
     [
         ("vgg16", pace_of(ASYNCHRONOUS, 4), 24),
-        ("resnet50", pace_of(ASYNCHRONOUS, 4), 150),
         ("alexnet", pace_of("gpipe", 4, 16), 50),
-        ("vgg16", pace_of("1f1b-flush", 4), 30),
         ("resnet50", pace_of("zero-bubble", 4), 40),
-        ("alexnet", pace_of("zero-bubble", 4, 5), 50),
         ("vgg16", replace(pace_of("zero-bubble", 4), meets=True), 40),
-        ("resnet50", replace(pace_of("1f1b-flush", 4), meets=True), 40),
         ("alexnet", pace_of("1f1b-flush", 8, 64), 200),
     ],
     ids=lambda value: value.words + " meets" * value.meets if isinstance(value, Pace) else str(value),

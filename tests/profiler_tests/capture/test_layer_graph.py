@@ -37,19 +37,6 @@ def test_a_layer_is_named_by_module_path_or_by_function() -> None:
     assert "flatten" in names
 
 
-def test_only_layers_that_move_the_generator_draw() -> None:
-    assert [op.name for op in captured(small_models.Residual()).operations if op.uses_rng] == ["drop"]
-
-
-def test_capture_leaves_weights_buffers_and_generator_alone() -> None:
-    model = small_models.Residual().train()
-    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
-    state = torch.get_rng_state()
-    captured(model)
-    assert torch.equal(state, torch.get_rng_state())
-    assert all(torch.equal(before[name], tensor) for name, tensor in model.state_dict().items())
-
-
 def test_an_in_place_layer_runs_after_earlier_readers_of_what_it_overwrites() -> None:
     class Overwriting(nn.Module):
         def __init__(self) -> None:
@@ -111,32 +98,6 @@ def test_convolutions_that_share_a_parameter_stay_together() -> None:
     assert ("one", "other") in found.inseparable
 
 
-class CalledTwice(nn.Module):
-    """One module that is called twice, and so shares all that it has."""
-
-    def __init__(self, shared: nn.Module) -> None:
-        super().__init__()
-        self.flatten, self.narrow, self.shared, self.head = nn.Flatten(), nn.Linear(768, 8), shared, nn.Linear(8, 5)
-
-    def forward(self, x: Tensor) -> Tensor:
-        made = self.narrow(self.flatten(x))
-        for _ in range(2):
-            made = self.shared(made)
-            made = made[0] if isinstance(self.shared, nn.LSTM) else made
-        scores: Tensor = self.head(made)
-        return scores
-
-
-def test_a_linear_layer_that_is_called_twice_lends_weight_and_bias_in_their_order() -> None:
-    found = captured(CalledTwice(nn.Linear(8, 8)))
-    assert found.layer_names[2:] == ("shared", "shared.weight", "shared.bias", "shared_1", "head")
-
-
-def test_a_recurrent_layer_that_is_called_twice_stays_together() -> None:
-    found = captured(CalledTwice(nn.LSTM(8, 8)))
-    assert any({"shared", "shared_1"} <= set(group) for group in found.inseparable)
-
-
 def test_a_weight_that_linear_layers_share_is_lent_by_the_first() -> None:
     found = captured(small_models.Tied())
     assert found.inseparable == (("first", "first.weight"),)
@@ -146,18 +107,6 @@ def test_a_weight_that_linear_layers_share_is_lent_by_the_first() -> None:
     assert found.parameters["first"] == ("first.weight", "first.bias")
     assert found.parameters["second"] == ("second.bias",), "a shared parameter counts once"
     assert found.parameters["mul"] == ("scale",)
-
-
-def test_outputs_for_every_position_have_a_label_each() -> None:
-    found = capture(nn.Sequential(nn.Linear(3, 4), nn.ReLU()), "it", torch.zeros(2, 8, 3))
-    assert (found.labels, found.classes) == ((2, 8), 4)
-    with pytest.raises(CaptureError, match=r"wrap the model in a module .*, or say with loss= what else"):
-        capture(nn.Sequential(nn.Linear(3, 4), nn.Flatten(0)), "it", torch.zeros(2, 3))
-
-
-def test_a_number_never_crosses_a_cut() -> None:
-    found = captured(small_models.Sizes())
-    assert found.layer_names == ("conv", "reshape", "fc"), "the size is read where it is needed"
 
 
 def test_no_gradient_flows_where_nothing_upstream_learns() -> None:
@@ -205,33 +154,15 @@ def test_the_digest_tells_models_apart_and_is_the_same_for_the_same() -> None:
     assert captured(small_models.Residual()).digest != captured(small_models.Tied()).digest
 
 
-def test_what_a_model_does_to_its_own_buffer_is_a_layer_and_leaves_the_model_alone() -> None:
-    model = small_models.Stateful()
-    found = captured(model)
-    assert model.seen.item() == 0
-    assert found.layer_names[0] == "add"
-    assert found.canonical["seen"] == "seen"
-
-
-def test_a_head_that_is_thrown_away_is_no_layer() -> None:
-    assert "aux" not in captured(small_models.Stateful()).layer_names
-
-
-def test_the_layer_that_overwrote_the_result_made_it() -> None:
-    assert captured(small_models.LastInPlace()).outputs == ("relu",)
-
-
 @pytest.mark.parametrize(
     ("model", "words"),
     [
         (small_models.Branching(), "reads the values of a tensor with bool() (small_models.py, line "),
         (nn.Sequential(nn.Conv2d(1, 4, 3), nn.Flatten()), "another number of channels: give --sample-shape 1,16,16"),
-        (small_models.Quiet(), "uses torch.no_grad"),
         (small_models.Cast(), "uses torch.autocast"),
         (small_models.Pair(), "for each head"),
         (nn.Sequential(nn.Conv2d(3, 4, 3), nn.Flatten(0)), "returns a tensor of shape"),
         (nn.Sequential(), "no layers"),
-        (small_models.hooked(), "cannot be sent to the process of a stage"),
         (nn.Flatten(), "nothing to train"),
         (nn.Sequential(nn.Conv2d(3, 4, 3), nn.Flatten(), nn.Linear(3, 4)), "layer '2' (Linear)"),
     ],

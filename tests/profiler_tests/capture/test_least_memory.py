@@ -15,7 +15,6 @@ from torch import Tensor, nn
 
 from profiler.capture import captured_model
 from profiler.capture.least_memory import FEW, refuse_too_large
-from profiler.cli.profile_model import profile
 from profiler.commands import MODULES, typed_as
 from profiler.errors import CaptureError, ModelError
 from profiler.machine import blaming, shortage
@@ -68,10 +67,6 @@ def test_the_estimate_leaves_buffers_and_generator_as_they_were() -> None:
     assert torch.equal(torch.rand(3), expected)
 
 
-def test_what_is_wrong_with_a_model_is_told_by_its_capture() -> None:
-    refuse_too_large(small_models.Plain(), torch.randn(3, 2), Config(model="x", batch_size=9))
-
-
 def test_a_minibatch_that_cannot_fit_is_refused_before_it_is_made(
     in_folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -84,13 +79,6 @@ def test_a_minibatch_that_cannot_fit_is_refused_before_it_is_made(
     assert "a training step of model 'small_models:Residual' on 2000 samples takes " in line
     assert line.endswith(" MiB at least, and its control group (cgroup) has 40 MiB free; use a smaller --batch-size")
     assert not list(in_folder.iterdir())
-
-
-def test_from_python_a_smaller_sample_is_the_remedy() -> None:
-    with patch(FREE, lambda: (MIB, "the machine")), pytest.raises(ModelError) as refused:
-        profile(small_models.Residual(), torch.randn(64, 3, 16, 16))
-    assert "a training step of model 'Residual' on 64 samples takes" in str(refused.value)
-    assert str(refused.value).endswith("the machine has 1 MiB free; use a smaller sample")
 
 
 LIMITED = """

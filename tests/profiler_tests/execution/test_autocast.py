@@ -14,7 +14,7 @@ from profiler.capture.layer_graph import capture
 from profiler.execution import Captured, WeightVersions, keeping_casts, whole
 from profiler.execution.weight_update import Moments, write_next
 from profiler.measure.counters import casts
-from profiler.profile import BF16, FP32, INPUT
+from profiler.profile import INPUT
 
 
 class Tied(nn.Module):
@@ -187,8 +187,3 @@ def test_a_version_is_cast_once_however_many_minibatches_run_on_it() -> None:
             if number == 1:
                 layered.update()
     assert counts == [6, 0, 6, 0], "three weights and three biases, for each of two versions"
-
-
-def test_the_digest_does_not_depend_on_the_precision() -> None:
-    digests = {captured_of(small_models.Residual, precision).digest for precision in (FP32, BF16)}
-    assert len(digests) == 1

@@ -1,7 +1,6 @@
 """A large linear layer whose gradient has a place trains as torch's own does, bit for bit."""
 
 import copy
-from collections.abc import Iterator
 
 import pytest
 import torch
@@ -69,26 +68,6 @@ def test_a_further_gradient_that_is_added_in_pieces_has_the_bits_of_the_whole(ro
         assert same(own.weight.grad, theirs.weight.grad)
 
 
-def test_where_pieces_round_otherwise_the_whole_is_added(monkeypatch: pytest.MonkeyPatch) -> None:
-    own = nn.Linear(700, 500, bias=False)
-    place, asked = GradientPlace(own.weight), []
-
-    def products(*given: torch.Tensor) -> Iterator[object]:
-        asked.append(given)
-        return iter(())
-
-    monkeypatch.setattr("profiler.execution.gradient_place._products", products)
-    monkeypatch.setattr(GradientPlace, "_agrees", lambda *_given: False)
-    weight = own.weight
-    assert isinstance(weight, nn.Parameter)
-    left, right = torch.randn(500, 4), torch.randn(4, 700)
-    place.add(weight, left, right)
-    place.add(weight, left, right)
-    assert weight.grad is not None
-    torch.testing.assert_close(weight.grad, 2 * (left @ right), rtol=0, atol=0)
-    assert not asked
-
-
 def placeable(model: nn.Module, inputs: torch.Tensor) -> tuple[str, ...]:
     return whole(capture(model.train(), "model", inputs)).placeable
 
@@ -118,10 +97,3 @@ def test_only_weights_of_plain_layers_that_are_used_once_may_have_a_place() -> N
     assert placeable(hooked, torch.zeros(2, 8)) == ("0.weight", "2.weight")
     hooked[0].register_forward_hook(noted)
     assert placeable(hooked, torch.zeros(2, 8)) == ("2.weight",)
-
-
-def test_what_is_no_matrix_is_left_to_torch(layers: tuple[nn.Linear, nn.Linear, GradientPlace]) -> None:
-    own, theirs, _ = layers
-    assert not has_place(own, torch.zeros(2, 3, 700))
-    assert not has_place(theirs, torch.zeros(2, 700)), "it has no place"
-    assert not has_place(torch.relu, torch.zeros(2, 700))

@@ -1,7 +1,6 @@
 """A backward in two computes what torch's own does in one, bit for bit, and what cannot be in two stays in one."""
 
 import copy
-from collections.abc import Callable
 
 import pytest
 import small_models
@@ -10,7 +9,6 @@ from pipelines import SHAPE, captured_of
 from torch import Tensor, nn
 
 from profiler.capture import sliced_model
-from profiler.capture.layer_graph import capture
 from profiler.execution import Captured, Left, WeightVersions, keeping_casts, whole
 from profiler.profile import INPUT, Precision, Slicing
 from profiler.settings import UpdateRule
@@ -193,23 +191,3 @@ def test_a_backward_that_is_itself_differentiated_stays_in_one() -> None:
         grads.append(parts.versions.gradients(0))
         parts.versions.drop_gradients()
     assert all(torch.equal(tensor, grads[1][path]) for path, tensor in grads[0].items())
-
-
-@pytest.mark.usefixtures("pinned_process")
-@pytest.mark.parametrize("kind", [small_models.Residual, small_models.Tied, small_models.frozen_stem])
-def test_small_models_have_torchs_gradients(kind: Callable[[], nn.Module]) -> None:
-    assert_same(captured_of(kind))
-
-
-def test_what_a_layer_holds_is_its_input_and_the_gradient_of_its_output() -> None:
-    model = nn.Sequential(nn.Flatten(), nn.Linear(768, 32), nn.Linear(32, small_models.CLASSES))
-    captured = capture(model.train(), "model", torch.zeros(SHAPE))
-    parts = Parts(captured)
-    parts.versions.bind()
-    inputs, targets = batches(1)[0]
-    values = {INPUT: inputs}
-    with parts.versions.leaving(parts.segment.separable) as left:
-        parts.segment.forward(values, parts.versions.attributes, 0, 0)
-        torch.autograd.backward(captured.loss([values[name] for name in captured.outputs], targets))
-        held = {tuple(own.parameters[0].shape): [tuple(tensor.shape) for tensor in own.holds] for own in left}
-    assert held == {(small_models.CLASSES, 32): [(4, 32), (4, small_models.CLASSES)], (32, 768): [(4, 768), (4, 32)]}

@@ -1,4 +1,3 @@
-import resource
 import subprocess
 import sys
 from pathlib import Path
@@ -6,7 +5,7 @@ from pathlib import Path
 import pytest
 from places import CHECKOUT
 
-from profiler.machine import available_bytes, free_to_this_process
+from profiler.machine import available_bytes
 
 MIB = 1 << 20
 
@@ -43,12 +42,6 @@ def test_a_group_that_is_over_its_limit_has_nothing_free(tmp_path: Path) -> None
     (tmp_path / "own").write_text("0::/\n")
     group(tmp_path, str(MIB), 2 * MIB, 0, version=2)
     assert available_bytes(tmp_path, tmp_path / "own")[0] == 0
-
-
-def test_without_a_limit_this_process_may_have_what_the_machine_has(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(resource, "getrlimit", lambda _what: (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
-    monkeypatch.setattr("profiler.machine.memory.available_bytes", lambda: (9 * MIB, "the machine"))
-    assert free_to_this_process() == (9 * MIB, "the machine")
 
 
 def test_a_limit_of_this_process_leaves_what_it_has_not_yet_taken() -> None:

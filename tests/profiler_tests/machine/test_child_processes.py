@@ -1,11 +1,9 @@
 """Processes that help to measure: what they return, how they fail, and that none is left behind."""
 
 import os
-import subprocess
 import sys
 import time
 from multiprocessing.connection import Connection
-from pathlib import Path
 
 import psutil
 import pytest
@@ -58,21 +56,6 @@ def test_what_goes_wrong_in_it_is_told_in_a_sentence(function: object, kind: typ
     with helper(function) as process, pytest.raises(kind, match=words) as raised:  # type: ignore[arg-type]
         process.receive()
     assert "\n" not in str(raised.value)
-
-
-def test_it_ends_with_its_parent_even_if_that_is_killed() -> None:
-    code = (
-        f"import sys; sys.path.insert(0, {str(Path(__file__).parent)!r})\n"
-        "from profiler.machine import helper; from test_child_processes import dream\n"
-        "with helper(dream) as process: print(process.receive(), flush=True); input()"
-    )
-    with subprocess.Popen(
-        [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    ) as parent:
-        assert parent.stdout is not None
-        dreamer = psutil.Process(int(parent.stdout.readline()))
-        parent.kill()
-        dreamer.wait(10)
 
 
 def test_it_ends_with_the_context_whatever_it_does() -> None:

@@ -20,16 +20,3 @@ def test_a_core_that_another_process_measures_on_is_told_in_one_sentence(capsys:
     with claimed([3, 5]):
         pass
     assert capsys.readouterr().err == "", "a process that was killed claims nothing"
-
-
-def test_whoever_comes_later_is_told_and_a_process_is_not_told_of_itself(capsys: pytest.CaptureFixture[str]) -> None:
-    with claimed([3, 3]), claimed([3]), claimed([3, 4]):
-        pass
-    with claimed([3]):
-        with claimed([3]):
-            pass
-        with another_process(3) as other:
-            other.kill()
-            assert other.stderr
-            assert "another stageplan measures on core 3 at the same moment" in other.stderr.read()
-    assert capsys.readouterr().err == ""

@@ -1,7 +1,6 @@
 """Processes are forked by multiprocessing's forkserver: what they have of their parent, and that none outlives it."""
 
 import os
-import signal
 import subprocess
 import sys
 import time
@@ -16,7 +15,7 @@ from processes import servers
 from test_child_processes import dream, origin
 
 from profiler.errors import ProcessError
-from profiler.machine import helper, tie_to
+from profiler.machine import helper
 
 HERE = Path(__file__).parent
 
@@ -93,7 +92,3 @@ def test_it_ends_with_its_parent_whoever_is_stopped(stopped: str) -> None:
         until_ended(dreamer)
         above.resume()
         until_ended(above)
-
-
-def test_only_a_child_of_the_parent_is_tied_to_it() -> None:
-    assert not tie_to(os.getpid(), signal.SIGCONT)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from profiler.measure.memory import measure_memory, saved_bytes
+from profiler.measure.memory import measure_memory
 from profiler.settings import Config
 
 LARGE = Config(model="small_models:large", batch_size=32, image_size=64)
@@ -34,31 +34,3 @@ def test_what_passes_through_is_a_transient(usable: tuple[int, ...]) -> None:
     if found is None:
         pytest.skip("this kernel keeps no peak of the resident size")
     assert max(found.transient_bytes) == pytest.approx(32 * MIB, rel=0.2), "its gradient is expanded, hence small"
-
-
-def test_saved_bytes_frees_what_it_saw() -> None:
-    """A graph that held a tensor that held the graph would stay for ever."""
-    import gc
-    import weakref
-
-    import small_models
-    import torch
-
-    from profiler.capture.layer_graph import capture
-    from profiler.execution import WeightVersions, whole
-    from profiler.profile import INPUT
-    from profiler.settings import UpdateRule
-
-    model = small_models.Residual().train()
-    shape = (2, 3, small_models.IMAGE_SIZE, small_models.IMAGE_SIZE)
-    captured = capture(model, "model", torch.zeros(shape))
-    part = whole(captured)
-    state = dict(model.named_parameters()) | dict(model.named_buffers())
-    versions = WeightVersions(part.places, part.parameters, state, 1, UpdateRule(lr=0.1, momentum=0.0))
-    seen: list[weakref.ref[torch.Tensor]] = []
-    handle = model.stem.register_forward_hook(lambda _m, _i, output: seen.append(weakref.ref(output)))
-    saved_bytes(part, versions, {INPUT: torch.randn(shape)})
-    handle.remove()
-    gc.collect()
-    assert len(seen) == 1
-    assert seen[0]() is None

@@ -23,11 +23,6 @@ def deep(blocks: int) -> Profile:
     return profile(made, [(INPUT, "tokens")])
 
 
-def test_few_layers_are_shown_as_they_are() -> None:
-    found = deep(3)
-    assert folded(found.layers) == list(found.layers)
-
-
 @pytest.mark.parametrize(("blocks", "names"), [(12, 38), (30, 32), (60, 3)])
 def test_many_layers_are_shown_by_the_deepest_modules_that_are_few_enough(blocks: int, names: int) -> None:
     found = deep(blocks)

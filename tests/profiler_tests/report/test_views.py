@@ -25,15 +25,12 @@ def test_a_good_profile_has_no_doubts() -> None:
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ({"closure_error": 0.2}, "add up to 20.0% more"),
         ({"closure_error": -0.2, "foreign_load": 0.0}, "changing clock"),
         ({"closure_error": -0.7}, "does something beside its layers, such as checkpointing"),
         ({"closure_error": -0.2, "foreign_load": 0.5}, "because this core worked for others"),
         ({"foreign_load": 0.25}, "worked for others in 25%"),
-        ({"uncertainty": 0.3, "rounds": 100}, "end what else runs"),
         ({"uncertainty": 0.3}, "±30% only, after 9 rounds"),
         ({"uncertainty": 0.3}, "cannot be told apart on so loud a machine"),
-        ({"uncertainty": 0.1}, "differ by less than 10% cannot be told apart"),
     ],
 )
 def test_each_doubt_names_its_figure_and_a_remedy(change: dict[str, float], words: str) -> None:

@@ -47,13 +47,8 @@ def test_a_single_models_file_is_a_study_of_one(tmp_path: Path) -> None:
     [
         (GOOD.replace("batch_sizes: [16, 1]\n", ""), "the key 'batch_sizes' is missing"),
         (GOOD + "model: alexnet\n", "'model' cannot stand beside 'models'"),
-        (GOOD + "batches: 3\n", "'batches' cannot stand beside 'models'"),
-        (GOOD.replace("7", "many"), "models cannot be"),
         (GOOD.replace("{alexnet: 7, vgg16: 3}", "{}"), "models cannot be"),
         (GOOD.replace("[16, 1]", "16"), "batch_sizes cannot be 16"),
-        (GOOD.replace("[16, 1]", "[0]"), "batch_sizes cannot be"),
-        (GOOD.replace("vgg16: 3", "alexnet: 3"), "the key 'alexnet' stands twice"),
-        (GOOD + "repeat: 2\n", "unknown key 'repeat' (did you mean 'repeats'?)"),
     ],
 )
 def test_a_wrong_study_is_refused_with_its_place(tmp_path: Path, text: str, reason: str) -> None:

@@ -58,27 +58,9 @@ def test_what_is_put_is_what_is_got_in_shape_type_and_memory_format(
                 assert found.stride() == (spec.stride if as_captured else torch.empty_like(wanted).stride())
 
 
-@settings(deadline=None)
-@given(minibatches())
-def test_a_message_carries_a_whole_slot(case: tuple[list[TensorSpec], list[list[torch.Tensor]], int]) -> None:
-    specs, rows, slots = case
-    here, there = ring_for(specs, slots), ring_for(specs, slots + 1)
-    for minibatch, row in enumerate(rows):
-        here.put(minibatch, row)
-        there.message(minibatch).copy_(here.message(minibatch))
-        for found, wanted in zip(there.get(minibatch), row, strict=True):
-            assert torch.equal(found, wanted)
-
-
 def test_what_does_not_fit_is_refused_with_the_layer_and_both_shapes() -> None:
     spec = spec_of("conv1", torch.zeros(4, 3))
     ring = ring_for([spec], 1)
     for tensor in (torch.zeros(5, 3), torch.zeros(4, 3, dtype=torch.float64), torch.zeros(12)):
         with pytest.raises(RunError, match=r"layer 'conv1' gives .* no room where \(4, 3\)"):
             ring.put(0, [tensor])
-
-
-def test_slots_begin_at_whole_cache_lines() -> None:
-    specs = [spec_of("a", torch.zeros(5)), spec_of("b", torch.zeros(3, dtype=torch.int8))]
-    ring = ring_for(specs, 3)
-    assert all(tensor.data_ptr() % 64 == ring.get(0)[0].data_ptr() % 64 for m in range(3) for tensor in ring.get(m))

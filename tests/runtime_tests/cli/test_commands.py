@@ -10,29 +10,22 @@ import sys
 import time
 from contextlib import chdir
 from dataclasses import replace
-from fractions import Fraction
 from pathlib import Path
 from typing import Any, NoReturn
 
 import pytest
-import small_models
-import torch
 from commands import MODEL, OPTIMIZE, PROFILE, RUN, SMALL, Command, refusal
 from core_claims import another_process
-from networks import network_for, weighted
 from other_forms import lowered
 from strategies import chain
 
 from optimizer.plan import Plan
 from optimizer.planning import Planner
 from optimizer.schedule import Pace
-from profiler.capture import SEED
-from profiler.commands import PACKAGES
 from profiler.errors import ConfigError
 from profiler.files import read_json, to_json, write_whole
 from profiler.profile import Form, Profile, Slicing
 from runtime.cli import stageplan
-from runtime.cli.main import COMMANDS
 from runtime.compare import Comparison, RunRecord, Step
 from runtime.compare.rounds import _attempt
 from runtime.results import CLOCKS, Clock, RunResult
@@ -137,12 +130,9 @@ def test_stages_that_outnumber_the_cores_say_by_which_clock_they_ran(
     ("command", "arguments", "words"),
     [
         (PROFILE, ["--model", "resnet5O"], "did you mean 'resnet50'"),
-        (PROFILE, ["--model", "no.such:thing"], "cannot find 'thing'"),
         (PROFILE, ["--model", "small_models:Branching"], "cannot be captured"),
-        (PROFILE, ["--model", "small_models:Pair", "--image-size", "16"], "for each head"),
         (PROFILE, ["--model", "alexnet", "--image-size", "8"], "rejects input of shape"),
         (PROFILE, ["--model", "alexnet", "--batch-size", "0"], "'0' is not a whole number from 1 up"),
-        (PROFILE, ["--model", "alexnet", "--batch-size", "x"], "'x' is not a whole number"),
         (PROFILE, ["--model", "alexnet", "--cores", "4711"], "may not use core 4711"),
         (PROFILE, ["--model", "alexnet", "--cores", "0,0"], "not a list of distinct cores"),
         (PROFILE, ["--config", "none.yaml"], "No such file"),
@@ -151,104 +141,61 @@ def test_stages_that_outnumber_the_cores_say_by_which_clock_they_ran(
         (PROFILE, ["--model", "alexnet", "--budget", "0s"], "'0s' is not a time above 0"),
         (PROFILE, ["--model", "alexnet", "--batch-size", "1000000"], "use a smaller --batch-size"),
         (PROFILE, ["--model", "alexnet", "--batch-size", "10000000"], "--batch-size: batch_size cannot be 10000000"),
-        (PROFILE, ["--model", "schemes"], "no model 'schemes'"),
         (PROFILE, ["--model", "./mycnn.py"], "a model in that file is named mycnn:Net"),
         (PROFILE, ["--model", "mycnn.Net"], "your own is named mycnn:Net, with a colon"),
         (PROFILE, ["--modle", "alexnet"], "did you mean '--model'?"),
         (PROFILE, ["--model", "x" * 300], "File name too long"),
         (PROFILE, ["--model", "alexnet", "-o", "text.json/p.json"], "cannot write"),
         (PROFILE, ["--model", "alexnet", "-o", "p.txt"], "does not end in .json"),
-        (PROFILE, ["--model", "small_models:leaves"], "raised SystemExit"),
-        (PROFILE, ["--model", "small_models:two_lines"], "raised ValueError: no such file"),
-        (PROFILE, ["--model", "small_models:not_a_module"], "returned a int"),
         (
             PROFILE,
             ["--model", "small_models:breaks_backward", "--image-size", "16"],
             "raised in its training step: LookupError: no gradient here",
         ),
         (PROFILE, ["--model", "small_models:varying", "--image-size", "16"], "let its factory build the same model"),
-        (
-            PROFILE,
-            ["--model", "small_models:forks", "--image-size", "16"],
-            "and 'layers.2' for another",
-        ),
         (PROFILE, ["--model", "small_models:Recomputing", "--image-size", "16"], "something that a record loses"),
         (PROFILE, ["--model", "alexnet", "--sample-shape", "16,x"], "'x' is not a whole number"),
-        (PROFILE, ["--model", "alexnet", "--budget", "-3s"], "--budget: '-3s' is not a time above 0"),
-        (OPTIMIZE, [*SMALL, "--batches", "2000000"], "--batches: batches cannot be 2000000"),
-        (OPTIMIZE, [*SMALL, "--stages", "20000000"], "use --stages 14 or fewer"),
         (OPTIMIZE, [*SMALL, "--method", "all"], "there is no method 'all'"),
-        (RUN, ["compare", *SMALL, "--out", "text.json"], "cannot write"),
         (RUN, ["compare", *SMALL, "--out", "."], "cannot write report.html: it is a folder"),
         (RUN, ["compare", "--config", "study.yaml"], "there is no model 'alexnot' in torchvision"),
-        (RUN, ["compare", "--config", "study.yaml", "--partitions", "studdy"], "did you mean 'study'"),
         (RUN, ["compare", *SMALL, "--baselines", "--data", "loaders:good"], "leave --data out"),
         (RUN, ["run", "--config", "study.yaml"], "run takes one model"),
         (RUN, ["run"], "add --plan plan.json"),
-        (PROFILE, ["--colour"], "unrecognized arguments: --colour"),
-        (OPTIMIZE, [*SMALL, "--budget", "1s"], "unrecognized arguments: --budget 1s; see"),
         (RUN, ["compare", *SMALL, "--resume"], "--resume; to resume, repeat the command without --fresh; see"),
-        (OPTIMIZE, [*SMALL, "--cores", "-1,0"], "'-1,0' is not a list of distinct cores"),
         (RUN, ["run", "--config", "kept/plan.json"], "kept/plan.json is a plan, not a configuration; use --plan"),
-        (RUN, ["run", "--config", "kept/p.json"], "kept/p.json is a profile, not a configuration; use --profile"),
         (OPTIMIZE, [], "no model is named"),
         (OPTIMIZE, ["--profile", "none.json"], "No such file"),
         (OPTIMIZE, ["--profile", "text.json"], "is not a profile"),
         (OPTIMIZE, [*SMALL, "--stages", "99"], "use --stages 14 or fewer"),
         (OPTIMIZE, [*SMALL, "--method", "endload"], "did you mean 'end-load'"),
-        (OPTIMIZE, ["--model", "alexnet", "vgg16", "-o", "one.json"], "one file for 2 plans"),
-        (RUN, ["compare"], "no model is named"),
         (RUN, ["compare", *SMALL, "--partitions", "optimised"], "did you mean 'optimized'"),
         (RUN, ["compare", "--config", "wrong.yaml"], "wrong.yaml:2:1: unknown key 'batch'"),
-        (RUN, ["compare", "--config", "scheme.yaml"], "there is no partition 'endload'"),
         (RUN, ["run", "--plan", "text.json"], "is not a plan"),
         (RUN, ["run", "--plan", "text.json", "--model", "alexnet"], "leave out --model"),
         (RUN, ["run", "--plan", "text.json", "-o", "text.json"], "would replace the plan"),
         (RUN, ["run", *SMALL, "-o", "a.json", "--trace", "a.json"], "a.json would hold two things"),
-        (RUN, ["run", *SMALL, "-o", "."], "it is a folder"),
         (RUN, ["run", *SMALL, "--data", "loaders"], "'loaders' names no factory; write package.module:factory"),
-        (
-            RUN,
-            ["run", "--plan", "text.json", "--batch-size", "8"],
-            "leave out --model, --partition, --slice, --precision and the sizes",
-        ),
         (RUN, ["run", *SMALL, "--partition", "all"], "run takes one partition"),
-        (RUN, ["run", "--model", "alexnet", "vgg16"], "run takes one model"),
-        (RUN, ["run", *SMALL, "--cores", "4711"], "may not use core 4711"),
-        (RUN, ["verify", *SMALL, "--cores", "4711"], "may not use core 4711"),
         (RUN, ["run", *SMALL, "--update-every", "4"], "--update-every says nothing to --schedule 1f1b"),
         (OPTIMIZE, [*SMALL, "--batches", "1001"], "1,001 minibatches are too many"),
         (RUN, ["run", *SMALL, "--batches", "1001"], "give --batches 1000 or fewer (train takes any number)"),
         (RUN, ["verify", *SMALL, "--batches", "1001"], "1,001 minibatches are too many"),
         (RUN, ["compare", *SMALL, "--batches", "1001"], "1,001 minibatches are too many"),
         (RUN, ["run", *SMALL, "--clock", "virtual", "--channel", "gloo"], "leave out --channel gloo"),
-        (RUN, ["run", *SMALL, "--clock", "cpu"], "invalid choice: 'cpu'"),
-        (RUN, ["run", *SMALL, "--schedule", "1f2b"], "invalid choice: '1f2b'"),
         (RUN, ["run", *SMALL, "--channel", "mpi"], "'mpi' is no channel"),
         (RUN, ["run", *SMALL, "--channel", "nccl"], "NCCL has not been tested with this pipeline"),
         (RUN, ["links", *MODEL], "no launcher has started this process as one; start it with torchrun"),
-        (RUN, ["links", *MODEL, "--rank-timeout", "never"], "'never' is not a time above 0"),
-        (RUN, ["verify", "--plan", "text.json"], "is not a plan"),
-        (RUN, ["run", "--plan", "text.json", "--slice", "fc=2"], "leave out --model, --partition, --slice"),
         (RUN, ["run", *SMALL, "--partition", "sliced"], "--slice none or one stage leaves them whole"),
         (RUN, ["compare", *MODEL, "--slice", "fc"], "'fc' in the slicing 'fc' is no layer with its blocks"),
-        (OPTIMIZE, [*MODEL, "--slice", "fc=1"], "fc cannot be cut into 1 blocks"),
         (OPTIMIZE, [*MODEL, "--slice", ""], "the slicing is empty; write auto, none, or"),
         (OPTIMIZE, [*MODEL, "--slice", "fc=2", "--method", "uniform"], "--method uniform knows whole layers only"),
         (RUN, ["verify", *MODEL, "--slice", "fc=2", "--partition", "end-load"], "name it, too, or leave --slice out"),
-        (OPTIMIZE, [*MODEL, "--slice", "fc=6"], "fc has 5 output features and cannot be cut into 6 blocks"),
-        (OPTIMIZE, [*MODEL, "--slice", "fcc=2"], "there is no layer 'fcc' to slice (did you mean 'fc'?)"),
-        (OPTIMIZE, [*MODEL, "--slice", "relu=2"], "relu cannot be sliced: only linear layers and convolutions"),
         (OPTIMIZE, [*SMALL, "--links", "text.json", "--explain"], "--explain knows equal cores only"),
         (RUN, ["run", *SMALL, "--trace", "run.png"], "ends in neither .json (for Perfetto) nor .svg"),
-        (RUN, ["run", *SMALL, "--trace", "text.json/run.svg"], "cannot write"),
         (RUN, ["run", *SMALL, "--stall-timeout", "soon"], "'soon' is not a time above 0"),
-        (RUN, ["run", *SMALL, "--on-nan", "cry"], "invalid choice: 'cry'"),
-        (RUN, ["verify", *SMALL, "--partition", "optimised"], "did you mean 'optimized'"),
         (RUN, ["run", *SMALL, "--precision", "bf17"], "precision cannot be 'bf17' (did you mean 'bf16'?)"),
         (RUN, ["run", *SMALL, "--partition", "bf16"], "--precision auto looks for"),
         (RUN, ["dance"], "invalid choice: 'dance'"),
-        (RUN, [], "required"),
     ],
 )
 def test_bad_input_is_refused_in_one_sentence_and_leaves_nothing(
@@ -256,17 +203,15 @@ def test_bad_input_is_refused_in_one_sentence_and_leaves_nothing(
 ) -> None:
     (profiled / "text.json").write_text("hello")
     (profiled / "kept").mkdir()
-    write_whole(profiled / "kept" / "p.json", to_json(chain([1, 2])))
     write_whole(profiled / "kept" / "plan.json", to_json(Planner(chain([1, 2]), 2, 4).optimized()))
     (profiled / "study.yaml").write_text("models: {alexnet: 4, alexnot: 4}\nbatch_sizes: [1]\n")
     (profiled / "report.html").mkdir()
     (profiled / "wrong.yaml").write_text("model: alexnet\nbatch: 4\n")
-    (profiled / "scheme.yaml").write_text("model: alexnet\npartitions: [endload]\n")
     code, line = refusal(command, arguments, capsys)
     assert code == 2
     assert line.startswith("error: ")
     assert words in line
-    given = {"text.json", "wrong.yaml", "scheme.yaml", "study.yaml", "report.html", "profiles", "kept"}
+    given = {"text.json", "wrong.yaml", "study.yaml", "report.html", "profiles", "kept"}
     assert not {path.name for path in profiled.iterdir()} - given
 
 
@@ -280,16 +225,6 @@ def test_a_profile_from_another_machine_is_planned_for_when_told_so(
     assert "--any-machine" in line
     assert OPTIMIZE(["--profile", "p.json", "--stages", "2", "--any-machine"]) == 0
     assert "measured elsewhere: cpu test there, " in capsys.readouterr().err
-
-
-def test_a_plan_over_links_has_a_part_for_each_rank(in_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    profile = weighted([12, 1], [100, 1 << 20])
-    write_whole(in_folder / "p.json", to_json(profile))
-    write_whole(in_folder / "links.json", to_json(network_for(profile, [Fraction(1)] * 4, [(0, 0, 0)] * 3)))
-    given = ["--profile", "p.json", "--links", "links.json", "--any-machine", "--batches", "100"]
-    code, line = refusal(OPTIMIZE, given, capsys)
-    assert code == 2
-    assert "cannot be cut into 4 stages: it has 2 parts that a cut may separate; use --stages 2" in line
 
 
 @pytest.mark.slow
@@ -325,30 +260,6 @@ def test_layers_are_cut_inside_as_asked_and_the_plan_says_so(
     code, line = refusal(RUN, ["run", "--plan", "plan.json", "--batches", "4"], capsys)
     assert code == 2
     assert "does not place every layer" in line
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize(("kind", "slices"), [("Residual", "fc=2+3,conv1=2"), ("Tied", "inside=4"), ("Heads", "none")])
-@pytest.mark.usefixtures("in_folder")
-def test_the_trained_model_is_kept_in_its_own_keys(kind: str, slices: str) -> None:
-    model = ["--model", f"small_models:{kind}", "--batch-size", "4", "--image-size", "16", "--stages", "2"]
-    chosen = ["--partition", "optimized" if slices == "none" else "sliced"]
-    trained = {}
-    for name, more in (("cut", ["--slice", slices, *chosen]), ("whole", ["--slice", "none"])):
-        schedule = ["--schedule", "1f1b-flush", "--update-every", "1", "--data", "loaders:dataset", "--quiet"]
-        assert RUN(["train", *model, *schedule, *more, "--save", f"{name}.pt"]) == 0
-        trained[name] = torch.load(f"{name}.pt", weights_only=True)
-    fresh = getattr(small_models, kind)()
-    fresh.load_state_dict(trained["cut"], strict=True)
-    assert list(trained["cut"]) == list(fresh.state_dict()), "its own keys, in its own order"
-    for key, tensor in trained["whole"].items():
-        assert tensor.shape == trained["cut"][key].shape
-        assert not tensor.is_floating_point() or float((tensor - trained["cut"][key]).norm()) <= 1e-3 * float(
-            tensor.norm()
-        )
-    torch.manual_seed(SEED)
-    before = getattr(small_models, kind)().state_dict()
-    assert any(not torch.equal(tensor, before[key]) for key, tensor in trained["whole"].items()), "it has learned"
 
 
 @pytest.mark.slow
@@ -511,17 +422,6 @@ def test_a_plan_for_another_model_is_refused(profiled: Path, capsys: pytest.Capt
     assert "plan again" in line
 
 
-def test_cuts_that_are_not_legal_are_refused(profiled: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert OPTIMIZE([*SMALL, "--stages", "2", "-o", "plan.json", "--quiet"]) == 0
-    plan = read_json(profiled / "plan.json", Plan)
-    first, last = plan.stages
-    swapped = (replace(first, layers=last.layers), replace(last, layers=first.layers))
-    write_whole(profiled / "plan.json", to_json(replace(plan, stages=swapped)))
-    code, line = refusal(RUN, ["run", "--plan", "plan.json", "--batches", "3"], capsys)
-    assert code == 2
-    assert "which has to run first; plan again" in line
-
-
 @pytest.mark.slow
 def test_a_channel_that_cannot_be_opened_is_refused(
     profiled: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
@@ -585,21 +485,13 @@ def test_a_run_is_traced_drawn_and_told(profiled: Path, capsys: pytest.CaptureFi
     ("arguments", "words"),
     [
         (["profile", "--stagse", "1"], "did you mean '--stages'?); see stageplan profile --help"),
-        (["plan", "--profile", "none.json"], "cannot read none.json"),
         (["run", "--plan", "none.json"], "cannot read none.json"),
-        (["train", "--plan", "none.json", "--data", "a:b"], "cannot read none.json"),
-        (["tune"], "there is no command 'tune'"),
     ],
 )
 def test_one_command_leads_to_all(arguments: list[str], words: str, capsys: pytest.CaptureFixture[str]) -> None:
     code, line = refusal(stageplan.main, arguments, capsys)
     assert code == 2
     assert words in line
-
-
-def test_the_one_command_lists_all(capsys: pytest.CaptureFixture[str]) -> None:
-    assert stageplan.main([]) == 0
-    assert set(PACKAGES) | set(COMMANDS) <= set(capsys.readouterr().out.split())
 
 
 @pytest.mark.parametrize("package", ["profiler", "optimizer", "runtime"])

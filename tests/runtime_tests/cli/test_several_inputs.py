@@ -1,7 +1,6 @@
 """Models of several inputs from the first command to the last, as commands and from Python."""
 
 from pathlib import Path
-from typing import Any
 
 import pytest
 import small_models
@@ -63,42 +62,6 @@ def test_data_of_another_batch_size_are_refused(in_folder: Path, capsys: pytest.
     said = capsys.readouterr().err
     assert "has 4 samples and 3 are to be measured; set --batch-size to match" in said
     assert "Traceback" not in said
-
-
-def plain(loader: list[dict[str, Any]], lr: float) -> tuple[list[float], dict[str, torch.Tensor]]:
-    """Torch's own loop over the uncut model."""
-    model = build(small_models.TwoInputs)
-    rule = torch.optim.SGD(model.parameters(), lr=lr)
-    losses = []
-    for batch in loader:
-        rule.zero_grad()
-        loss = model(**batch)["loss"]
-        loss.backward()
-        rule.step()
-        losses.append(loss.item())
-    return losses, model.state_dict()
-
-
-def test_without_pipelining_it_learns_what_plain_torch_does() -> None:
-    loader = two_inputs()
-    profile = stageplan.profile(build(small_models.TwoInputs), loader[0], loss="model", budget_s=0.2)
-    plan = stageplan.plan(profile, stages=2, schedule="1f1b-flush", update_every=1)
-    pipeline = stageplan.Pipeline(
-        build(small_models.TwoInputs), plan, sample=loader[0], loss="model", update=stageplan.SGD(lr=0.1, momentum=0.0)
-    )
-    with pipeline:
-        found = pipeline.train(loader)
-        assert pipeline.metric_name == "loss"
-        value = pipeline.evaluate(loader)
-    losses, state = plain(loader, 0.1)
-    assert list(found.losses) == pytest.approx(losses, rel=1e-5)
-    for name, weight in pipeline.state_dict().items():
-        torch.testing.assert_close(weight, state[name])
-    evaluated = build(small_models.TwoInputs)
-    evaluated.load_state_dict(state)
-    counts = [len(batch["ids"]) for batch in loader]
-    expected = sum(evaluated(**batch)["loss"].item() * count for batch, count in zip(loader, counts, strict=True))
-    assert value == pytest.approx(expected / sum(counts), rel=1e-5)
 
 
 def test_minibatches_that_do_not_fit_are_refused_by_number() -> None:

@@ -1,6 +1,5 @@
 """Ranks, order and ratios of splits: never at odds with each other, whatever the rounds were."""
 
-from collections.abc import Mapping
 from itertools import pairwise
 
 import numpy as np
@@ -8,37 +7,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from runtime.compare.ranking import Rounds, ranking, ratio_of
+from runtime.compare.ranking import ranking, ratio_of
 
 SPEEDS = st.dictionaries(st.integers(1, 6), st.sampled_from([8.0, 9.0, 9.9, 10.0, 10.1, 11.0, 12.5, 30.0]), max_size=6)
 """Few figures, so that ties and equal medians are common; a round that is not there failed."""
-
-
-def rounds(*values: float) -> dict[int, float]:
-    return dict(enumerate(values))
-
-
-def ranks(reference: str, **speeds: Rounds) -> Mapping[str, int]:
-    return ranking(speeds, reference).ranks
-
-
-def test_ranks_share_a_place_where_noise_cannot_tell_them_apart() -> None:
-    found = {"a": rounds(10, 11, 10), "b": rounds(11, 10, 9), "c": rounds(5, 5.1, 5), "d": rounds(5, 5, 5.1), "e": {}}
-    assert ranks("a", **found) == {"a": 1, "b": 1, "c": 3, "d": 3}
-    assert ranks("c", **found) == {"a": 1, "b": 1, "c": 3, "d": 3}, "whatever they are compared with"
-
-
-def test_one_round_ranks_nothing() -> None:
-    assert ranks("a", a=rounds(10), b=rounds(9.9), c=rounds(1)) == {}
-    assert ranks("a", a=rounds(10, 10), b=rounds(5)) == {"a": 1}
-    assert ranks("a", a={1: 10.0, 2: 10.0}, b={3: 5.0, 4: 5.0}) == {"a": 1}, "they share no round"
-    assert ranks("a", a={}, b=rounds(5, 6), c=rounds(7, 7)) == {}, "there is nothing to compare with"
-
-
-def test_a_split_too_noisy_to_be_told_from_the_reference_has_no_place_beyond_others_that_are() -> None:
-    found = {"a": rounds(10, 10, 10), "b": rounds(9, 9, 9), "c": rounds(12, 5, 5), "d": rounds(1, 1, 1)}
-    assert ranks("a", **found) == {"a": 1, "b": 2, "d": 3}
-    assert ranking(found, "a").order == ("a", "b", "c", "d")
 
 
 @settings(deadline=None, max_examples=100)

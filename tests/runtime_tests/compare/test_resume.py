@@ -55,9 +55,7 @@ def test_the_other_clock_is_another_question(path: Path) -> None:
     [
         ({"minibatches": 9}, "minibatches 8 there, 9 here"),
         ({"asked": ("optimized",)}, "asked optimized, end-load there, optimized here"),
-        ({"baselines": True}, "baselines False there, True here"),
         ({"cores": (2, 3)}, "cores 0, 1 there, 2, 3 here"),
-        ({"distinct_splits": 10}, "distinct splits 0 there, 10 here"),
     ],
 )
 def test_another_question_is_told_from_this_one(path: Path, changes: dict[str, object], reason: str) -> None:

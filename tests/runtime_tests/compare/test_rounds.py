@@ -6,18 +6,16 @@ from math import sin
 from typing import Any
 
 import pytest
-from comparisons import asked, comparison, empty, plans
+from comparisons import comparison, empty, plans
 from paces import plain
 from strategies import MACHINE
 
 from optimizer.plan import Plan, scheduled
-from profiler.files import from_json, to_json
 from profiler.profile import Form
 from profiler.settings import UpdateRule
-from runtime.compare import ONE_CORE, Comparison, Step, compare, steps
+from runtime.compare import ONE_CORE, Comparison, compare, steps
 from runtime.compare.rounds import duration, expected_s
 from runtime.errors import InputError, RunError, TooLargeError
-from runtime.pipeline import cores_for, own_cores
 from runtime.report.findings import race
 from runtime.results import ActionRecord, RunResult, StageRun, StageTimes
 
@@ -168,18 +166,6 @@ def test_every_run_is_saved_and_the_last_is_the_whole() -> None:
     assert sum(bool(run.timeline) for run in found.runs) == 3, "one timeline a split"
 
 
-@pytest.mark.parametrize("most", [1, 4, 5, 7])
-def test_an_interrupted_comparison_goes_on_and_ends_as_if_it_had_not_been(most: int) -> None:
-    start = empty(plans(*NAMES), distinct_splits=AUDITED, repeats=2)
-    whole, _ = ran(start, Fake())
-    part, _ = ran(start, Fake(), most)
-    kept = from_json(to_json(part), Comparison, "comparison.json")
-    assert kept == part
-    rest, saved = ran(kept, Fake())
-    assert len(saved) == 8 - most
-    assert _without_times(rest) == _without_times(whole)
-
-
 def _without_times(found: Comparison) -> list[Any]:
     return [
         (run.round, run.name, run.failure, run.stages, [[span[:2] for span in row] for row in run.timeline])
@@ -228,20 +214,6 @@ def test_nothing_goes_on_after_a_round_in_which_everything_failed() -> None:
     assert len(fake.order) == 3
     assert found.rounds == 1
     assert all(part.throughput_samples_per_s is None for part in found.partitions)
-
-
-def test_cores_are_shared_in_turn_and_then_nothing_is_comparable() -> None:
-    assert cores_for(4, (3, 5)) == (3, 5, 3, 5)
-    assert own_cores(cores_for(2, (3, 5)))
-    assert not own_cores(cores_for(4, (3, 5)))
-
-
-def test_the_steps_of_a_finished_comparison_are_none() -> None:
-    found = comparison({"optimized": (1.0, 2.0), "end-load": (1.0, 2.0)}, cores=(0, 0))
-    assert list(steps(found)) == []
-    more = list(steps(asked(found, repeats=3)))
-    assert {step.round for step in more} == {3}
-    assert Step(3, "optimized") in more
 
 
 def test_predictions_say_how_long_the_missing_runs_take() -> None:

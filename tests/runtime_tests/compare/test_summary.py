@@ -11,8 +11,7 @@ from hypothesis import strategies as st
 from strategies import MACHINE, chain
 
 from optimizer.planning import Planner
-from profiler.files import from_json, to_json
-from runtime.compare import Comparison, coverage, new_comparison, tied
+from runtime.compare import coverage, new_comparison, tied
 from runtime.compare.contender import spread_of
 from runtime.compare.ranking import ratio_of
 
@@ -79,19 +78,6 @@ def test_the_peak_is_the_largest_of_all_runs_and_unknown_if_none_is_known() -> N
         None,
         None,
     ]
-
-
-def test_a_comparison_survives_its_file() -> None:
-    found = comparison(baselines=[(5.0, 6.0, 7.0)])
-    assert from_json(to_json(found), Comparison, "comparison.json") == found
-
-
-def test_baselines_run_in_the_same_rounds() -> None:
-    found = comparison({"optimized": (10.0, 20.0)}, baselines=[(5.0, 5.0)])
-    (row,) = found.baselines
-    ratio = found.ratio(row.name)
-    assert ratio is not None
-    assert ratio.runs == (2.0, 4.0)
 
 
 SPEEDS = st.lists(st.floats(1.0, 100.0), min_size=2, max_size=6)

@@ -234,39 +234,6 @@ def wait_for_training(mark: Path, hosts: Hosts) -> None:
         time.sleep(0.02)
 
 
-def test_a_rank_that_comes_too_late_is_named_and_told(hosts: Hosts) -> None:
-    plan = plan_file(hosts.folder, "small_models:slow_for_ever", image_size=SHAPE[-1])
-    given = ["run", "--plan", str(plan), "--rank-timeout", f"{TIMEOUT_S}s"]
-    for rank in range(COUNT - 1):
-        hosts.start_rank(rank, *given)
-    ended = hosts.ended(60)
-    hosts.start_rank(3, *given)
-    *_, late = hosts.ended(60)
-    for code, _, err in ended:
-        assert code == 2
-        assert f"error: rank 3 has not come in time; here: {', '.join(NAMES[:3])}" in err
-    assert late[0] == 2
-    assert f"error: rank 3 on h3 cannot meet the others at {address(0)}:" in late[2]
-
-
-def test_a_rank_with_another_plan_is_named_everywhere(hosts: Hosts) -> None:
-    plans = [plan_file(hosts.folder, "small_models:slow_for_ever", seed, image_size=SHAPE[-1]) for seed in (5, 6)]
-    for rank in range(COUNT):
-        hosts.start_rank(rank, "run", "--plan", str(plans[rank == 2]), "--rank-timeout", "30s")
-    for code, out, err in hosts.ended(90):
-        assert (code, out) == (2, "")
-        assert f"error: {NAMES[2]} has another plan (" in err
-
-
-def test_what_is_wrong_on_all_ranks_is_one_sentence_on_each(hosts: Hosts) -> None:
-    plan = plan_file(hosts.folder, "small_models:slow_for_ever", image_size=SHAPE[-1])
-    for rank in range(3):
-        hosts.start_rank(rank, "run", "--plan", str(plan), "--rank-timeout", "30s", WORLD_SIZE="3")
-    for code, out, err in hosts.ended(90):
-        assert (code, out) == (2, "")
-        assert "error: the plan has 4 stages and there are 3 ranks; start as many with --nnodes" in err
-
-
 def test_a_plan_for_the_measured_links_is_faster_over_a_slow_wire_than_one_that_knows_nothing_of_it(
     hosts: Hosts, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -39,11 +39,3 @@ def test_a_rank_refuses_in_one_sentence(capsys: pytest.CaptureFixture[str], argv
     said = capsys.readouterr()
     assert said.out == ""
     assert re.fullmatch(rf"error: .*{re.escape(words)}.*\n", said.err)
-
-
-def test_variables_that_make_no_sense_are_refused(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setenv("RANK", "7")
-    assert cli.main(["run", "--plan", "none.json"]) == 2
-    assert "error: the launcher's variables make no sense: RANK=7 of WORLD_SIZE=1" in capsys.readouterr().err

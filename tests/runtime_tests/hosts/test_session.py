@@ -19,7 +19,7 @@ from optimizer.planning import Planner
 from profiler.profile import Precision
 from profiler.settings import Config, UpdateRule
 from runtime.channels import Rendezvous
-from runtime.errors import Failure, InputError, NeighbourGone, RunError
+from runtime.errors import InputError, NeighbourGone, RunError
 from runtime.hosts import Ranks, agree, agree_on_plan
 from runtime.hosts.meeting import meet
 from runtime.hosts.session import Member
@@ -123,11 +123,6 @@ def test_what_the_first_rank_has_is_spread_over_all() -> None:
     assert run([lambda session: session.spread(b"")] * 2) == [b"", b""]
 
 
-def test_long_values_of_different_lengths_are_exchanged() -> None:
-    found = run([lambda session: session.exchange("x" * (9_000_000 + session.rank), str)] * 2)
-    assert [list(map(len, values)) for values in found] == [[9_000_000, 9_000_001]] * 2
-
-
 def fails(error: BaseException) -> Deed:
     def deed(_: Ranks) -> None:
         raise error
@@ -147,13 +142,6 @@ def test_a_rank_that_fails_ends_all_with_one_sentence(guilty: int) -> None:
     found = run(deeds)
     assert {str(one) for one in found} == {f"rank {guilty} on h{guilty} (127.0.0.1): the stage raised"}
     assert {type(one) for one in found} == {RunError}
-
-
-def test_bad_input_is_bad_input_everywhere() -> None:
-    found = run([waits, waits, fails(InputError("plan.json cannot be read"))])
-    assert {(str(one), one.exit_code) for one in found} == {
-        ("rank 2 on h2 (127.0.0.1): plan.json cannot be read", 2)
-    }  # fmt: skip
 
 
 def test_what_is_a_bug_stays_one_where_it_is_and_is_told_elsewhere() -> None:
@@ -176,17 +164,6 @@ def test_a_rank_that_falls_silent_is_given_up(mute: int) -> None:
     others = [str(one) for rank, one in enumerate(found) if rank != mute]
     said = f"rank {mute} on h{mute} (127.0.0.1): nothing heard of it for 2"
     assert [one.partition(" s:")[0] for one in others] == [said] * 2
-
-
-@pytest.mark.slow
-def test_a_rank_that_gives_up_by_itself_is_missed_by_the_others() -> None:
-    def give_up(session: Ranks) -> None:
-        session._over = Failure(reason="the store is silent")
-        session.look()
-
-    found = run([waits, give_up, waits], timeout_s=2.0)
-    said = "rank 1 on h1 (127.0.0.1): nothing heard of it for 2"
-    assert [str(one).partition(" s:")[0] for one in found] == [said, "the store is silent", said]
 
 
 def test_facts_that_differ_name_the_rank_that_is_alone_with_its_own() -> None:
@@ -229,12 +206,6 @@ def met(
     with reserved_port() as free:
         together(be, len(ranks))
     return found
-
-
-@pytest.mark.slow
-def test_sixteen_ranks_meet() -> None:
-    found = met(range(16), 16, TIMEOUT_S)
-    assert [rank for rank, *_ in found] == list(range(16))
 
 
 def test_ranks_meet_and_know_each_other() -> None:

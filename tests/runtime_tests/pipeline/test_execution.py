@@ -41,24 +41,11 @@ def assert_equals_replay(
 
 
 @pytest.mark.usefixtures("pinned_process")
-def test_four_stages_equal_the_replay_bit_for_bit(four_workers: WorkerPool) -> None:
-    captured = captured_of(small_models.Residual)
-    assert_equals_replay(small_models.Residual, plan_of(captured, None), four_workers)
-
-
-@pytest.mark.usefixtures("pinned_process")
 @pytest.mark.parametrize("seed", range(8))
 @pytest.mark.parametrize("kind", [small_models.Residual, small_models.Heads])
 def test_any_chain_of_ideals_equals_the_replay(four_workers: WorkerPool, kind: type[nn.Module], seed: int) -> None:
     captured = captured_of(kind)
     assert_equals_replay(kind, plan_of(captured, random_bounds(captured, seed)), four_workers)
-
-
-@pytest.mark.usefixtures("pinned_process")
-@pytest.mark.parametrize("minibatches", [1, 2, 3, 4])
-def test_fewer_minibatches_than_stages_equal_the_replay(four_workers: WorkerPool, minibatches: int) -> None:
-    captured = captured_of(small_models.Residual)
-    assert_equals_replay(small_models.Residual, plan_of(captured, None), four_workers, minibatches)
 
 
 @pytest.mark.parametrize(("data", "breaks"), [("loaders:augmented", False), ("loaders:broken_at_last", True)])
@@ -69,13 +56,6 @@ def test_an_execution_says_whether_a_loss_was_no_number(
     with Execution(captured, workers(1), chosen) as execution:
         losses = execution.run(plan_of(captured, None, stages=1), 6).losses
         assert execution.diverged == breaks == (losses[-1] is None)
-
-
-@pytest.mark.usefixtures("pinned_process")
-def test_random_delays_never_change_a_bit(four_workers: WorkerPool) -> None:
-    captured = captured_of(small_models.Delayed)
-    for seed in range(3):
-        assert_equals_replay(small_models.Delayed, plan_of(captured, random_bounds(captured, seed)), four_workers)
 
 
 @pytest.mark.usefixtures("pinned_process")
@@ -101,14 +81,6 @@ def test_one_stage_trains_as_plain_torch_does(workers: Callable[[int], WorkerPoo
         assert losses[minibatch] == pytest.approx(loss.item(), rel=1e-5)
         torch.autograd.backward(loss)
         sgd.step()
-
-
-def test_the_same_losses_come_out_of_every_split_at_first(four_workers: WorkerPool) -> None:
-    """Before the first update all splits hold the same weights, data and dropout."""
-    captured = captured_of(small_models.Residual)
-    plans = [plan_of(captured, random_bounds(captured, seed)) for seed in range(3)]
-    with Execution(captured, four_workers, SETTINGS) as execution:
-        assert len({execution.run(plan, 2).losses[0] for plan in plans}) == 1
 
 
 def test_what_does_not_fit_into_memory_never_starts(four_workers: WorkerPool, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -145,23 +117,3 @@ def test_a_result_says_what_every_stage_did(four_workers: WorkerPool) -> None:
         assert versions == [max(0, minibatch - (4 - index) + 1) for minibatch in range(MINIBATCHES)]
         assert all(a.start_s <= a.computed_s <= a.end_s for a in stage.actions)
         assert all(a.end_s <= b.start_s for a, b in pairwise(stage.actions))
-
-
-@pytest.mark.parametrize(
-    ("change", "words"),
-    [
-        ({"model_digest": "0"}, "plan again"),
-        ({"input_shape": (8, 3, 16, 16)}, r"\(8, 3, 16, 16\)"),
-    ],
-)
-def test_a_plan_for_something_else_is_refused(four_workers: WorkerPool, change: dict[str, object], words: str) -> None:
-    captured = captured_of(small_models.Residual)
-    plan = plan_of(captured, None)
-    with Execution(captured, four_workers, SETTINGS) as execution:
-        with pytest.raises(InputError, match=words):
-            execution.run(replace(plan, **change), MINIBATCHES)  # type: ignore[arg-type]
-        with pytest.raises(InputError, match="3 stages for 4 processes"):
-            execution.run(replace(plan, stages=plan.stages[:3]), MINIBATCHES)
-        doubled = (plan.stages[0], plan.stages[0], *plan.stages[2:])
-        with pytest.raises(InputError, match="exactly once"):
-            execution.run(replace(plan, stages=doubled), MINIBATCHES)

@@ -1,6 +1,5 @@
 """Reading minibatches of the user's own: as they come, or refused in one sentence where they cannot be used."""
 
-import random
 from collections.abc import Callable
 from typing import Any
 
@@ -11,7 +10,6 @@ from torch import nn
 
 from profiler.capture import made
 from profiler.capture.layer_graph import capture
-from profiler.errors import ModelError
 from profiler.execution import TensorSpec, spec_of
 from runtime.errors import InputError
 from runtime.pipeline import Reader, Wanted, refuse_other_data
@@ -137,22 +135,3 @@ def test_a_label_may_be_left_out() -> None:
     inputs, labels = samples(4)
     source = Reader([(inputs, torch.where(labels == labels[0], -100, labels))], WANTED, "the data")
     assert source.read()
-
-
-def test_data_without_a_minibatch_are_refused() -> None:
-    with pytest.raises(InputError, match="hold no minibatch"):
-        Reader([], WANTED, "the data").target_spec()
-
-
-def test_a_factory_that_is_missing_is_refused() -> None:
-    with pytest.raises(ModelError, match="missing"):
-        reader("missing")
-
-
-def test_seeding_leaves_no_pattern_between_runs() -> None:
-    """Each factory finds Python's generator seeded anew, and what it then draws follows from the seed alone."""
-    made("loaders:augmented", 3)
-    first = random.random()  # noqa: S311
-    samples(2)
-    made("loaders:augmented", 3)
-    assert random.random() == first  # noqa: S311

@@ -38,12 +38,6 @@ def test_what_a_stage_sends_the_next_one_receives() -> None:
         assert tuple(spec.name for spec in above.sends) == stage.boundary, "the planner sees the same boundary"
 
 
-def test_the_boundary_in_the_file_is_not_believed() -> None:
-    captured, plan = planned(small_models.Residual())
-    wrong = replace(plan, stages=tuple(replace(stage, boundary=("fc",)) for stage in plan.stages))
-    assert [part.sends for part in slices(captured, wrong)] == [part.sends for part in slices(captured, plan)]
-
-
 @pytest.mark.parametrize(
     ("layers", "words"),
     [

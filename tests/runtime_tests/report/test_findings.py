@@ -4,13 +4,12 @@ import io
 import random
 from dataclasses import replace
 
-from comparisons import asked, comparison, plans
+from comparisons import asked, comparison
 from rich.console import Console
-from strategies import chain
 
 from runtime.compare import Comparison
 from runtime.report import show_leaders
-from runtime.report.findings import answer, clock, fairness, insight, largest_layer, memory, worth
+from runtime.report.findings import answer, fairness, insight, largest_layer, memory, worth
 from runtime.report.warnings import FIRM, comparison_warnings, firmness, repeated
 
 
@@ -41,42 +40,6 @@ def test_a_tie_is_no_victory_and_a_defeat_is_said() -> None:
     assert near == "optimized leads: 4% faster than end-load (range 1–7%), the next.", "two rounds leave it open"
     lost = said_of(optimized=(1.0, 1.0), end_load=(2.0, 2.0))
     assert lost == "end-load is the fastest: 2.0 times as fast as optimized (range 2.0–2.0), the next."
-
-
-def test_equal_splits_are_not_compared() -> None:
-    named = plans("optimized", "front-load")
-    alone = answer(comparison({"optimized": (3.0, 3.0)}, named=named))
-    assert alone == "optimized = front-load, the only split: 3.0 samples/s."
-    named = plans("optimized", "front-load", "end-load")
-    said = answer(comparison({"optimized": (3.0, 3.0), "end-load": (1.0, 1.0)}, named=named))
-    assert said.startswith("optimized = front-load is the fastest: 3.0 times as fast as end-load")
-
-
-def test_stages_that_shared_cores_on_the_wall_clock_are_not_comparable() -> None:
-    found = comparison(cores=(0, 0))
-    assert firmness(found) == (
-        "NOT FIRM: 2 stages shared cores, which no prediction is about. To make it firm: python -m runtime compare "
-        "--clock virtual"
-    )
-    assert "timings between splits mean little" in comparison_warnings(found)[0]
-    assert not worth(found)
-    assert "Predictions not checked: they do not cover shared cores" in found.audit.verdict
-
-
-def test_the_virtual_clock_is_said_once_with_what_it_leaves_out() -> None:
-    found = comparison(cores=(0, 0), clock="virtual")
-    assert "2 stages took turns on 1 core" in clock(found)
-    assert "Left out: stages that are busy at once slow each other down" in clock(found)
-    assert found.audit.verdict.startswith("Predictions: "), "there is something to audit"
-    assert not clock(comparison())
-
-
-def test_a_comparison_without_the_optimized_split_has_an_answer_all_the_same() -> None:
-    said = said_of(end_load=(2.0, 2.0), middle_load=(1.0, 1.0))
-    assert said == "end-load is the fastest: 2.0 times as fast as middle-load (range 2.0–2.0), the next."
-    assert said_of(end_load=(2.0, 2.0)) == "end-load, the only split: 2.0 samples/s."
-    assert said_of(end_load=(None,)) == "No split came through."
-    assert said_of(optimized=(None,), end_load=(1.0,)) == "end-load: 1.0 samples/s."
 
 
 def test_an_answer_is_firm_where_all_others_are_slower_beyond_doubt() -> None:
@@ -180,14 +143,6 @@ def test_where_a_pipeline_does_not_pay_that_is_said_plainly() -> None:
 def test_memory_is_said_of_the_largest_stage() -> None:
     assert memory(comparison()).startswith("Memory: the largest stage, 1 of optimized, took 1 MiB (")
     assert not memory(comparison({"optimized": (None,)}))
-
-
-def test_an_evenly_spaced_split_that_won_is_not_passed_over() -> None:
-    moved = plans("middle-load", profile=chain([1, 1, 9, 1]))["middle-load"]
-    named = plans("optimized", "end-load") | {"spaced-1": moved}
-    speeds = {"optimized": (10.0, 10.0), "end-load": (5.0, 5.0)}
-    said = answer(comparison(speeds | {"spaced-1": (11.0, 11.0)}, named=named))
-    assert said == "spaced-1 is the fastest: 10% faster than optimized (range 10–10%), the next."
 
 
 def test_leaders_stand_in_a_row_each_also_where_one_split_ran_or_none() -> None:

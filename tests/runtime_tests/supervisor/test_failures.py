@@ -5,10 +5,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runtime.errors import Cause, Failure, InputError, RunError
+from runtime.errors import Cause, Failure, RunError
 from runtime.supervisor import WorkerPool
-from runtime.supervisor.failures import death, error_of, hung, patience_s
-from runtime.worker import Phase, Progress, StageStatus
+from runtime.supervisor.failures import error_of, hung, patience_s
+from runtime.worker import Phase, Progress
 
 NOW = 1000.0
 
@@ -24,23 +24,6 @@ def none_stopped(_stage: int) -> bool:
 def failed(stage: int, cause: Cause, at_s: float, reason: str = "a reason", stack: str = "") -> Failure:
     who = f"stage {stage} (a … b) on core {stage}"
     return Failure(who=who, doing="forward of minibatch 3", reason=reason, cause=cause, at_s=at_s, stack=stack)
-
-
-def test_a_stage_that_works_for_too_long_has_hung() -> None:
-    stages = {0: progress(Phase.WAITING, 500), 1: progress(Phase.WORKING, 61), 2: progress(Phase.WORKING, 1)}
-    assert hung(stages, [60, 60, 60], NOW, none_stopped) == 1
-    assert hung(stages, [60, 62, 60], NOW, none_stopped) is None
-
-
-def test_a_stage_that_waits_is_not_at_fault_while_another_works() -> None:
-    stages = {0: progress(Phase.WAITING, 500), 1: progress(Phase.WORKING, 30)}
-    assert hung(stages, [60, 60], NOW, none_stopped) is None
-    stages[1] = progress(Phase.WAITING, 1)
-    assert hung(stages, [60, 60], NOW, none_stopped) is None, "a message may be on its way"
-
-
-def test_a_stage_that_never_began_is_at_fault() -> None:
-    assert hung({0: progress(Phase.WAITING, 90), 1: progress(Phase.IDLE, 70)}, [60, 60], NOW, none_stopped) == 1
 
 
 def test_where_all_wait_the_one_that_is_stopped_is_at_fault() -> None:
@@ -96,39 +79,6 @@ def test_a_death_comes_before_bad_input_that_may_follow_from_it() -> None:
     assert isinstance(error, RunError)
     assert str(error).startswith("stage 1 ")
     assert error.__notes__ == ["besides: stage 0 (a … b) on core 0 in forward of minibatch 3: a reason"]
-
-
-def test_what_the_user_gave_is_told_as_bad_input() -> None:
-    error = error_of([failed(0, "neighbour", 1.0), failed(1, "input", 2.0, "the data end; give more")])
-    assert isinstance(error, InputError)
-    assert error.exit_code == 2
-    assert str(error) == "the data end; give more"
-
-
-@pytest.mark.parametrize(
-    ("code", "words"),
-    [
-        (3, "exited with 3"),
-        (None, "exited with None"),
-        (-9, "SIGKILL, by hand or by the kernel because memory ran out"),
-        (-11, "ended by SIGSEGV"),
-        (-40, "ended by signal 40"),
-    ],
-)
-def test_a_silent_death_is_told_by_its_exit_code(code: int | None, words: str) -> None:
-    assert death(code, "update of minibatch 1", 0.0).reason.endswith(words)
-
-
-def test_the_black_box_says_what_was_last_noted() -> None:
-    status = StageStatus.create()
-    assert status.read().doing == "start"
-    status.note(Phase.WAITING, "ü" * 100, done=3, total=7, busy_s=1.5, loss=2.5)
-    found = status.read()
-    assert (found.phase, found.done, found.total, found.busy_s, found.loss) == (Phase.WAITING, 3, 7, 1.5, 2.5)
-    assert set(found.doing) <= {"ü", "\ufffd"}, "long words are cut"
-    assert found.since_s > 0
-    assert status.stacks() == ""
-    status.close()
 
 
 class Scripted(WorkerPool):

@@ -64,7 +64,6 @@ def test_the_state_of_every_generator_comes_back_and_so_do_the_counts(tmp_path: 
         trained.save(path)
         drawn = torch.rand(3), random.random()  # noqa: S311
         trained.train(pairs(2, seed=2))
-        reference = trained.state_dict()
     again = pipeline(kind, plan_for(kind, 3), update=AdamW(lr=0.1))
     if not entered:
         again.resume(path)
@@ -76,8 +75,6 @@ def test_the_state_of_every_generator_comes_back_and_so_do_the_counts(tmp_path: 
         assert (again.minibatches, again.updates, again.epoch, again.position) == (3, 3, 2, 3)
         again.train(pairs(2, seed=2))
     assert again.updates == 5
-    for key, tensor in again.state_dict().items():
-        assert torch.allclose(tensor, reference[key], atol=1e-5) == torch.allclose(reference[key], tensor, atol=1e-5)
 
 
 def test_a_sliced_model_goes_on_whole_and_the_other_way_round(tmp_path: Path) -> None:
@@ -157,20 +154,3 @@ def test_checkpoints_that_cannot_be_used_are_refused_and_nothing_changes(tmp_pat
     with pytest.raises(InputError, match="was trained with seed 3 and this has 4"):
         Pipeline(build(small_models.Plain), plan_for(small_models.Plain, 2), update=RULE, seed=4).resume(path)
     assert all(torch.equal(tensor, before[key]) for key, tensor in trained.state_dict().items())
-
-
-def test_a_disk_that_is_full_leaves_the_last_checkpoint(tmp_path: Path) -> None:
-    path = kept(tmp_path / "run.ckpt")
-    before = path.read_bytes()
-    with pipeline(small_models.Plain, plan_for(small_models.Plain, 2)) as trained:
-        trained.resume(path)
-        trained.train(pairs(2))
-        full = Path("/dev/full")
-        with pytest.raises(FileError, match=r"cannot write /dev/full: .*No space left on device"):
-            trained.save(full)
-        trained.train(pairs(1))
-        (tmp_path / "file").write_text("")
-        with pytest.raises(FileError, match="cannot write"):
-            trained.save(tmp_path / "file" / "run.ckpt")
-    assert path.read_bytes() == before
-    assert [entry.name for entry in tmp_path.iterdir() if entry.name.startswith(".")] == []

@@ -1,7 +1,7 @@
 """A loader's minibatch is one update, cut into parts: plain torch that adds up the same parts trains the same bits."""
 
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -115,18 +115,6 @@ def test_a_loss_that_is_no_number_is_told_by_the_loaders_count_and_its_update_is
     expected = plainly(model, minibatches)
     assert list(losses) == expected[2:]
     assert all(torch.equal(state[name], tensor) for name, tensor in model.state_dict().items())
-
-
-def test_a_loader_that_raises_ends_after_whole_minibatches() -> None:
-    def broken() -> Iterator[tuple[Tensor, Tensor]]:
-        yield from loader(16, 13)
-        raise OSError("the disk is gone")
-
-    kind = small_models.Plain
-    with pipeline(kind, plan_for(kind, 2)) as own:
-        with pytest.raises(InputError, match="raised OSError at minibatch 2: the disk is gone"):
-            own.train(broken())
-        assert own.minibatches == 2
 
 
 def test_too_few_parts_to_keep_all_stages_busy_are_warned_of_once() -> None:

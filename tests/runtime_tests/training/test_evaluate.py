@@ -13,25 +13,6 @@ def scored(classes: list[int]) -> Tensor:
     return nn.functional.one_hot(torch.tensor(classes), 4).float()
 
 
-def test_accuracy_is_the_share_of_right_labels_among_those_that_count() -> None:
-    first = scored([1, 2, 3, 0, 0, 0, 0, 0]), torch.tensor([1, 0, 0, 1, -100, -100, -100, -100])
-    second = scored([1, 2]), torch.tensor([1, -100])
-    empty = scored([1, 2]), torch.tensor([-100, -100])
-    assert evaluated(nn.Identity(), [first], accuracy) == 1 / 4
-    assert evaluated(nn.Identity(), [first, second, empty], accuracy) == 2 / 5
-
-
-def test_accuracy_of_positions_is_the_mean_over_labels_and_not_over_samples() -> None:
-    scores = scored([1, 2, 3, 0, 1, 2]).view(2, 3, 4)
-    targets = torch.tensor([[1, 2, 3], [1, -100, -100]])
-    assert evaluated(nn.Identity(), [(scores, targets)], accuracy) == 3 / 4
-
-
-def test_accuracy_reads_the_main_head() -> None:
-    heads, targets = (scored([1, 2]), scored([0, 0])), torch.tensor([1, 2])
-    assert accuracy(heads, targets).tolist() == accuracy({"logits": heads[0], "loss": 3.0}, targets).tolist() == [1, 1]
-
-
 def test_a_number_weighs_as_many_as_the_minibatch_has_samples() -> None:
     loader = [(scored([0, 0, 0]), torch.tensor(5.0)), (scored([0]), torch.tensor(1.0))]
     assert evaluated(nn.Identity(), loader, lambda _output, targets: float(targets)) == 4

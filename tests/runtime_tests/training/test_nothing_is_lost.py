@@ -117,30 +117,6 @@ def test_a_training_that_a_loader_cut_in_the_middle_of_an_update_resumes_to_what
         assert_same(trained.state_dict(), replay)
 
 
-def test_ctrl_c_ends_a_loader_that_hangs_and_keeps_what_came_before() -> None:
-    plan, part = plan_for(KIND, 2), pairs(6)
-    replay = replay_of(KIND, plan)
-
-    def pressed() -> Iterator[tuple[Tensor, Tensor]]:
-        yield from part[:4]
-        time.sleep(0.5)  # until the fourth is trained
-        os.kill(os.getpid(), signal.SIGINT)
-        threading.Event().wait()
-
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    try:
-        with pipeline(KIND, plan, schedule="1f1b") as trained:
-            begun_s = time.monotonic()
-            with pytest.raises(KeyboardInterrupt):
-                trained.train(pressed())
-            assert time.monotonic() - begun_s < 20
-            assert trained.minibatches == 4
-            replay.part(as_fed(part[:4]))
-            assert_same(trained.state_dict(), replay)
-    finally:
-        signal.signal(signal.SIGINT, before)
-
-
 class Lengthy:
     """A loader that says that it has more minibatches than it yields."""
 

@@ -13,16 +13,14 @@ from typing import Any
 import pytest
 import small_models
 import torch
-from pipelines import RULE, SHAPE, build
+from pipelines import SHAPE, build
 from torch import Tensor, nn
-from torchvision.models import get_model
 from trained import Pairs, as_fed, assert_same, pairs, pipeline, plan_for, replay_of
 
 from optimizer.schedule import Pace, ScheduleName, pace_of
 from profiler.errors import CaptureError, ModelError
-from profiler.settings import SGD, AdamW
 from runtime.errors import InputError, RunError
-from runtime.training import Constant, Cosine, Pipeline, Steps
+from runtime.training import Pipeline
 
 pytestmark = pytest.mark.usefixtures("pinned_process", "kept_workers")
 
@@ -102,26 +100,6 @@ def test_the_model_is_left_as_it_was_and_so_are_the_generators() -> None:
         assert id(after[name]) == identity
         assert torch.equal(after[name], value)
     assert all(parameter.grad is None for parameter in model.parameters())
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("name", ["alexnet", "resnet18"])
-def test_plain_pytorch_loads_the_weights(name: str, tmp_path: Path) -> None:
-    import stageplan
-
-    torch.manual_seed(0)
-    model = get_model(name, weights=None, num_classes=7)
-    sample = torch.randn(2, 3, 64, 64) if name == "alexnet" else torch.randn(2, 3, 32, 32)
-    plan = stageplan.plan(stageplan.profile(model, sample, budget_s=0.1), stages=2)
-    with stageplan.Pipeline(model, plan, update=SGD(lr=1e-3, momentum=0.9)) as trained:
-        trained.train([(sample, torch.tensor([1, 2]))] * 2)
-        torch.save(trained.state_dict(), tmp_path / "model.pt")
-    state = torch.load(tmp_path / "model.pt", weights_only=True)
-    assert list(state) == list(model.state_dict())
-    before = {key: tensor.clone() for key, tensor in model.state_dict().items()}
-    model.load_state_dict(state, strict=True)
-    changed = [key for key, tensor in model.state_dict().items() if not torch.equal(tensor, before[key])]
-    assert len(changed) > len(before) / 2
 
 
 def test_weights_can_be_put_in_and_momenta_stay() -> None:
@@ -218,10 +196,6 @@ def test_ctrl_c_ends_with_an_update_and_loses_nothing(schedule: ScheduleName, pr
     assert_same(trained.state_dict(), replay)
 
 
-def squared_error(output: Tensor, targets: Tensor) -> Tensor:
-    return nn.functional.mse_loss(output, targets)
-
-
 def per_sample(output: Tensor, targets: Tensor) -> Tensor:
     return (output - targets).square().mean(1)
 
@@ -232,34 +206,6 @@ def not_a_number(output: Tensor, targets: Tensor) -> Tensor:
 
 def real_pairs(count: int) -> Pairs:
     return [(inputs, torch.randn(len(inputs), small_models.CLASSES)) for inputs, _ in pairs(count)]
-
-
-def first_label_ignored(count: int) -> Pairs:
-    return [(inputs, torch.cat([torch.tensor([-100]), targets[1:]])) for inputs, targets in pairs(count)]
-
-
-@pytest.mark.parametrize(
-    ("own", "part"),
-    [
-        (squared_error, real_pairs(5)),
-        (nn.CrossEntropyLoss(label_smoothing=0.1), pairs(5)),
-        (nn.functional.cross_entropy, first_label_ignored(5)),
-    ],
-)
-def test_a_loss_of_ones_own_trains_as_plain_torch_does(own: Callable[[Tensor, Tensor], Tensor], part: Pairs) -> None:
-    kind = small_models.Plain
-    with pipeline(kind, plan_for(kind, 2), loss=own, schedule="1f1b-flush", update_every=1) as trained:
-        losses = trained.train(part).losses
-    model = build(kind)
-    sgd = torch.optim.SGD(model.parameters(), lr=RULE.lr, momentum=RULE.momentum)
-    for (inputs, targets), found in zip(part, losses, strict=True):
-        loss = own(model(inputs), targets)
-        assert found == pytest.approx(float(loss.detach()), rel=1e-5)
-        sgd.zero_grad()
-        torch.autograd.backward(loss)
-        sgd.step()
-    for key, weight in model.state_dict().items():
-        assert torch.allclose(trained.state_dict()[key], weight, rtol=1e-4, atol=1e-6)
 
 
 @pytest.mark.slow
@@ -281,35 +227,6 @@ def test_losses_that_cannot_be_used_are_refused() -> None:
         pass
 
 
-@pytest.mark.parametrize(
-    ("rate", "reference"),
-    [
-        (Constant(lr=0.1, warmup=3), [0.1 / 3, 0.2 / 3, 0.1, 0.1, 0.1]),
-        (Steps(lr=0.1, every=2, factor=0.5), [0.1, 0.1, 0.05, 0.05, 0.025]),
-        (Cosine(lr=0.1, updates=4), [0.1, 0.1 * 0.853553, 0.05, 0.1 * 0.146447, 0.0]),
-    ],
-)
-def test_learning_rates_are_what_they_say(rate: Constant, reference: list[float]) -> None:
-    assert [rate(update) for update in range(5)] == pytest.approx(reference, rel=1e-5)
-
-
-def every_third(update: int) -> float:
-    return 0.2 if update % 3 == 2 else 0.01
-
-
-@pytest.mark.slow
-def test_a_pipeline_says_in_one_line_what_it_is_how_far_and_whether_it_runs() -> None:
-    kind = small_models.Residual
-    plan = plan_for(kind, 2)
-    trained = pipeline(kind, plan, schedule="1f1b-flush", update_every=2)
-    head = f"<Pipeline of {plan.model}: 2 stages, 1f1b-flush every 2; "
-    assert repr(trained) == f"{head}0 minibatches and 0 updates trained; processes not started>"
-    with trained:
-        trained.train(pairs(3))
-        assert repr(trained) == f"{head}3 minibatches and 2 updates trained; processes running>"
-    assert repr(trained) == f"{head}3 minibatches and 2 updates trained; processes ended>"
-
-
 def test_who_watches_sees_losses_that_were() -> None:
     kind, seen = small_models.Residual, list[float]()
     with pipeline(kind, plan_for(kind, 2), watch=lambda stages: seen.append(stages[-1].loss)) as trained:
@@ -317,65 +234,6 @@ def test_who_watches_sees_losses_that_were() -> None:
     known = [loss for loss in seen if not math.isnan(loss)]
     assert seen, "it was called"
     assert known == sorted(known, key=losses.index), "in their order, and no others"
-
-
-def raises_late(updates: int) -> float:
-    return [0.1, 0.1, 0.1][updates]
-
-
-def nothing_late(updates: int) -> float | None:
-    return 0.1 if updates < 3 else None
-
-
-def tensor_late(updates: int) -> Any:
-    return 0.1 if updates < 3 else torch.tensor(0.1)
-
-
-def negative_late(updates: int) -> float:
-    return 0.1 if updates < 3 else -0.1
-
-
-@pytest.mark.parametrize(
-    ("rates", "value"),
-    [
-        (raises_late, "raised IndexError: list index out of range"),
-        (nothing_late, "cannot be None"),
-        (tensor_late, "cannot be tensor(0.1000)"),
-        (negative_late, "cannot be -0.1"),
-    ],
-)
-def test_a_learning_rate_that_is_none_later_ends_training_with_one_sentence(rates: Any, value: str) -> None:
-    kind = small_models.Residual
-    with pipeline(kind, plan_for(kind, 2), learning_rate=rates) as trained, pytest.raises(InputError) as refused:
-        trained.train(pairs(6))
-    said = str(refused.value)
-    assert said.startswith(f"{rates.__name__}(3), the learning rate of update 3, ")
-    assert value in said
-    assert "stage " not in said
-    assert not getattr(refused.value, "__notes__", [])
-
-
-def test_learning_rates_and_clipping_train_as_plain_torch_does() -> None:
-    """Over two parts, so that the count of updates goes on."""
-    kind, part = small_models.Plain, pairs(7)
-    rule = AdamW(lr=0.5, weight_decay=0.1, clip=1e-3)
-    with pipeline(
-        kind, plan_for(kind, 2), update=rule, learning_rate=every_third, schedule="1f1b-flush", update_every=1
-    ) as trained:
-        trained.train(part[:4])
-        trained.train(part[4:])
-        assert trained.updates == 7
-    model = build(kind)
-    adam = torch.optim.AdamW(model.parameters(), lr=1.0, weight_decay=0.1)
-    schedule = torch.optim.lr_scheduler.LambdaLR(adam, every_third)
-    for inputs, targets in part:
-        adam.zero_grad()
-        torch.autograd.backward(nn.functional.cross_entropy(model(inputs), targets))
-        nn.utils.clip_grad_value_(model.parameters(), 1e-3)
-        adam.step()
-        schedule.step()
-    for key, weight in model.state_dict().items():
-        assert torch.allclose(trained.state_dict()[key], weight, rtol=1e-3, atol=1e-5)
 
 
 class Hooked(nn.Module):

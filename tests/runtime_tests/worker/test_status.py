@@ -59,15 +59,6 @@ def test_a_stage_that_is_stopped_while_it_writes_has_a_whole_status(writer: tupl
     assert len(seen) > 1
 
 
-def test_a_status_is_whole_while_the_stage_goes_on(writer: tuple[int, StageStatus]) -> None:
-    _, status = writer
-    numbers: list[tuple[int, str]] = []
-    while len({done for done, _ in numbers}) < 200:
-        numbers += [(found.done, found.doing) for found in (status.read() for _ in range(1000))]
-    assert all(doing == str(done) for done, doing in numbers)
-    assert [done for done, _ in numbers] == sorted(done for done, _ in numbers)
-
-
 @pytest.mark.parametrize("order", ["front to back", "back to front", "any"])
 def test_whichever_bytes_of_a_record_are_written_first_the_one_before_it_can_be_read(order: str) -> None:
     """Stores may be seen in another order than they were made, and a writer may be killed between any two."""
