@@ -267,7 +267,7 @@ def _differences(captured: Captured, batch: _Batch, plain: _Run, layers: _Run) -
                 f"draws other numbers from the generator of {generator} than its captured layers do; let a layer of "
                 "torch.nn, such as Dropout, draw them"
             )
-    if not _same_heads(plain.outputs, layers.outputs):
+    if not _same_outputs(plain.outputs, layers.outputs):
         where = _first_difference(captured, batch)
         yield f"computes something else than its captured layers, first seen {where}; {_CAUSE}"
     for name, tensor in plain.state.items():
@@ -318,7 +318,8 @@ def _first_difference(captured: Captured, batch: _Batch) -> str:
     return parted[0] if parted else f"behind {last}"
 
 
-def _same_heads(ours: Sequence[Any], theirs: Sequence[Any]) -> bool:
+def _same_outputs(ours: Sequence[Any], theirs: Sequence[Any]) -> bool:
+    """Say whether two models gave equally many outputs, each the same bit for bit."""
     return len(ours) == len(theirs) and all(same_bits(one, other) for one, other in zip(ours, theirs, strict=True))
 
 

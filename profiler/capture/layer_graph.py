@@ -161,6 +161,7 @@ def _refuse_unlearnable(name: str, results: Sequence[Any]) -> None:
 
 
 def _refuse_outputs(name: str, results: Sequence[Any], batch_size: int) -> None:
+    """Refuse outputs of the model ``name`` that have no cross-entropy, or that nothing can be learnt from."""
     for result in results:
         fits = isinstance(result, Tensor) and result.ndim > 1 and len(result) == batch_size and result.shape[-1] > 0
         if not fits or not result.is_floating_point() or result.shape != results[0].shape:

@@ -138,7 +138,11 @@ def _refuse_other_model(model: nn.Module) -> None:
 
 
 def pair_of(batch: Any) -> tuple[Any, Tensor | None]:
-    """Return the inputs and the targets of a minibatch; what has names, as a dict, is inputs, its labels among them."""
+    """Split what a loader gives into inputs and targets; a ModelError where it is neither a pair nor inputs alone.
+
+    A tuple or list of two whose second is a tensor or None is a pair. A tensor, or what has names, such as a dict, is
+    inputs alone: labels are among them, and the targets are None.
+    """
     if not isinstance(batch, (tuple, list)) or hasattr(batch, "_fields"):
         return batch, None
     if len(batch) == 2 and (isinstance(batch[1], Tensor) or batch[1] is None):

@@ -40,8 +40,8 @@ def profile(
         slice: Layers to cut inside, such as ``classifier.1=4``.
         budget_s: For how many seconds to run rounds, of which five are run in any case; None: 30 s, and as long as 15
             rounds take. Capture, checks, memory and warm-up come on top: a few steps, and a few seconds.
-        cores: The first is measured on, while up to three others train the model, too, as stages would; those that
-            this process may use, without any.
+        cores: The model is measured on the first, while up to three others train it, too, as other stages would; if
+            empty, the cores that this process may use.
         advance: Called with shares of the work done that add up to 1, for a progress bar.
 
     Raises:

@@ -62,7 +62,11 @@ def measure_memory(config: Config, core: int, form: Form = PLAIN_FORM) -> Memory
 
 
 def _measured(work: Work[Found], *arguments: Any) -> tuple[Found, str] | None:
-    """Carry out some work in a fresh process; returns its result and the digest of the model that was built there."""
+    """Carry out some work in a fresh process; return its result and the digest of the model that was built there.
+
+    Returns:
+        None where the kernel cannot forget the highest memory that a process had.
+    """
     with helper(_prepared, work, *arguments) as process:
         measured: tuple[Found, str] | None = process.receive()
         return measured
@@ -141,7 +145,7 @@ def saved_bytes(segment: Segment, versions: WeightVersions, received: Values) ->
     """Return what each layer of ``segment``, in its order, keeps of its own where the segment receives ``received``."""
     values = dict(received)
     excluded = {
-        _key(tensor) for tensor in (*received.values(), *versions.tensors().values(), *versions.constants.values())
+        _storage(tensor) for tensor in (*received.values(), *versions.tensors().values(), *versions.constants.values())
     }
     producers: dict[int, int] = {}
     saved: dict[int, int] = {}
@@ -149,7 +153,7 @@ def saved_bytes(segment: Segment, versions: WeightVersions, received: Values) ->
     position = 0
 
     def keep(tensor: Tensor) -> None:
-        key = _key(tensor)
+        key = _storage(tensor)
         if key not in excluded and key not in saved:
             saved[key] = tensor.untyped_storage().nbytes()
             producers.setdefault(key, position)
@@ -162,12 +166,12 @@ def saved_bytes(segment: Segment, versions: WeightVersions, received: Values) ->
             run_layer(operation, values, versions.attributes, 0, 0)
             for output in leaves(values[operation.name]):
                 if isinstance(output, Tensor):
-                    producers.setdefault(_key(output), position)
+                    producers.setdefault(_storage(output), position)
     per_layer = [0] * len(segment.operations)
     for key, size in saved.items():
         per_layer[producers[key]] += size
     return tuple(per_layer)
 
 
-def _key(tensor: Tensor) -> int:
+def _storage(tensor: Tensor) -> int:
     return tensor.untyped_storage().data_ptr()

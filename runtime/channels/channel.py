@@ -57,7 +57,7 @@ class Direction(Protocol):
         """Say whether a minibatch that was received is the last that an update takes."""
 
     def is_void(self, minibatch: int) -> bool:
-        """Say whether the minibatch that was received last is void."""
+        """Say whether the last minibatch that was received is void: sent in the place of one that is not trained."""
 
     def end(self) -> None:
         """Tell the neighbour that there are no more minibatches, where it does not know how many there are."""

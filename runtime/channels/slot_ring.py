@@ -72,7 +72,7 @@ class Ring:
         return self._shaped(slot) if self._flags[slot][0] == _OTHERWISE else self._tensors[slot]
 
     def is_void(self, minibatch: int) -> bool:
-        """Say whether the minibatch in the slot is void."""
+        """Say whether the minibatch in the slot is void: put there in the place of one that is not trained."""
         return bool(self._flags[minibatch % self.slots][0] == _VOID)
 
     def ends_update(self, minibatch: int) -> bool:

@@ -203,7 +203,11 @@ class Feed:
         return void
 
     def _read_update(self) -> bool:
-        """Read what the next update takes, as far as there is any; say whether that is done."""
+        """Read the minibatches of the next update, fewer where the data end; what goes wrong is kept in ``failure``.
+
+        Returns:
+            False where training is to stop and the loader takes too long: to be called again.
+        """
         assert self._reader is not None
         wanted = 1 if self._reader.cut else self._update_every
         self._stopping |= self._leads and self._asked_to_stop()

@@ -32,7 +32,7 @@ class Bubbles:
 
 
 def bubbles_of(result: RunResult) -> list[Bubbles]:
-    """Return each stage's time of a run."""
+    """Divide each stage's time in a run into what it worked and what it waited for."""
     start_s = min(stage.actions[0].start_s for stage in result.stages)
     end_s = max(stage.actions[-1].end_s for stage in result.stages)
     plan, minibatches = result.plan, result.minibatches

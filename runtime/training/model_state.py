@@ -93,11 +93,11 @@ class ModelState:
                              "the same kind of rule, whose numbers may be others")  # fmt: skip
         if checkpoint.seed != seed:
             raise InputError(f"{path} was trained with seed {checkpoint.seed:d} and this has {seed}; use the same")
-        tensors = self.tensors_of(checkpoint.model, str(path)) | checkpoint.buffers
+        tensors = self.tensors_of(checkpoint.model, str(path)) | self._laid_out(checkpoint.buffers)
         learning = self._captured.learning
         for number, momenta in enumerate(checkpoint.momenta):
             moments = self._laid_out(from_model_keys(self._captured, momenta))
-            tensors |= {moment_name(name, number): one for name, one in moments.items() if name in learning}
+            tensors |= {moment_name(name, number): moments[name] for name in learning}
         for name in learning:
             tensors[count_name(name)] = torch.tensor(checkpoint.counts.get(own_key(self._captured, name), 0))
         return tensors
