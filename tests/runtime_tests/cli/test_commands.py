@@ -406,7 +406,7 @@ def test_a_profile_of_another_form_makes_no_such_plan(capsys: pytest.CaptureFixt
 def test_every_layer_and_the_totals_are_shown_where_asked(in_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert PROFILE([*MODEL, "--budget", "0.1s", "-o", "here.json", "--all"]) == 0
     shown = capsys.readouterr().out
-    assert [name for name in (" loss ", " total ", "Shown: the top") if name in shown] == [" loss ", " total "]
+    assert [name for name in (" loss ", " layers ", "Shown: the top") if name in shown] == [" loss ", " layers "]
     assert (in_folder / "here.json").is_file()
 
 
