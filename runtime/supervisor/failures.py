@@ -79,14 +79,14 @@ def death(code: int | None, doing: str, at_s: float) -> Failure:
     else:
         how = f"the process exited with {code}"
     if code == ORPHANED:
-        return Failure(doing=doing, reason=f"{ORPHANS}; try again", cause="template", at_s=at_s)
+        return Failure(doing=doing, reason=f"{ORPHANS}; try again", cause="forkserver", at_s=at_s)
     if code == UNGUARDED:
         return Failure(doing=doing, reason=GUARD, cause="input", at_s=at_s)
     return Failure(doing=doing, reason=how, at_s=at_s)
 
 
 def error_of(failures: Sequence[Failure]) -> RunError | InputError:
-    """Return the error that tells of the first at fault; what is the user's or the template's is no stage's."""
+    """Return the error that tells of the first at fault; what is the user's or the forkserver's is no stage's."""
     first = first_of(failures)
     return (replace(first, who="") if first.cause in ALONE else first).error()
 
