@@ -68,7 +68,8 @@ def slowest(comparison: Comparison, part: Contender) -> str:
     """Say what the slowest stage is busy with, as predicted, and which layer is heaviest in it."""
     stages = part.plan.stages
     number = max(range(len(stages)), key=lambda own: stages[own].total_s)
-    inside = set(map(comparison.own_layer, stages[number].layers))
+    own = {layer.name for layer in comparison.layers}  # of which a plan has blocks and their concat
+    inside = {name if name in own else name.rpartition(".")[0] for name in stages[number].layers}
     layer = max((layer for layer in comparison.layers if layer.name in inside), key=lambda layer: layer.step_s)
     update = stages[number].update_s / stages[number].total_s
     return (

@@ -9,6 +9,7 @@ import math
 import re
 import reprlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache, wraps
 from numbers import Real
@@ -122,7 +123,8 @@ def _converted(value: Any, kind: Any) -> Any:
     if origin in (Union, UnionType):
         return _first(value, inner)
     if origin in (Sequence, tuple) and isinstance(value, Iterable) and not isinstance(value, (str, bytes, dict)):
-        value = list(value)  # a range, an array
+        with suppress(TypeError):  # an array without dimensions
+            value = list(value)  # a range, an array
     if bare in _PLAIN or origin in (Sequence, tuple):
         return _by_msgspec(value, kind)
     if origin is Literal:

@@ -42,9 +42,9 @@ class NeighbourGone(RunError):  # noqa: N818 - it names what happened, and is to
 
 
 Cause = Literal["forkserver", "stage", "input", "neighbour"]
-"""Whose fault a failure is: the forkserver's, the stage's own, the user's input's, or only the end of another stage's."""
+"""Whose fault it is: the forkserver's, the stage's own, the user's input's, or only the end of another stage's."""
 _ORDER: tuple[Cause, ...] = ("forkserver", "stage", "input", "neighbour")
-"""Which comes first: of the forkserver's end all others die, and a stage's own may look like bad input to its neighbour."""
+"""Which comes first: of a forkserver's end all die, and a stage's own may look like bad input to its neighbour."""
 ALONE: tuple[Cause, ...] = ("forkserver", "input")
 """Those beside which nothing else is told, for they are no stage's own."""
 

@@ -2,16 +2,12 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 from optimizer.costs import NANOSECONDS, Costs, Problem, members_of
 from optimizer.plan import Plan
 from optimizer.planning import Planner
 from profiler.profile import Profile
-
-if TYPE_CHECKING:
-    from optimizer.planning import Planner
-
 
 FILLERS = 3
 

@@ -11,7 +11,6 @@ if TYPE_CHECKING:
     from optimizer.plan.plan import (
         BOUNDED,
         EXACT,
-        Expected,
         Plan,
         Search,
         Share,

@@ -14,8 +14,6 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from optimizer.explain.explanation import Ceiling
-    from optimizer.planning import Planner
-
 
 TOO_LOUD = (
     "Nothing is promised: by the profile so many stages would be faster than so many cores can be, so the machine was "

@@ -5,9 +5,9 @@ from typing import TYPE_CHECKING
 from profiler.public import on_demand
 
 if TYPE_CHECKING:
-    from profiler.execution.autocast import LOWER, autocasting, forget_casts, in_float32, keeping_casts
+    from profiler.execution.autocast import LOWER, autocasting, forget_casts, keeping_casts
     from profiler.execution.blocks import Blocks, feature_dim, part_names
-    from profiler.execution.gradient_place import LARGE_BYTES, has_place, onednn_lowers
+    from profiler.execution.gradient_place import has_place, onednn_lowers
     from profiler.execution.graph import (
         Applied,
         Attribute,
@@ -29,7 +29,6 @@ if TYPE_CHECKING:
         Loss,
         OwnLoss,
         cross_entropy,
-        heads,
         model_loss,
     )
     from profiler.execution.segment import Segment, segment_of, whole

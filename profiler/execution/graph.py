@@ -14,7 +14,6 @@ from profiler.execution.loss import CrossEntropy, Loss, cross_entropy
 from profiler.execution.trees import Leaf
 from profiler.profile import INPUT, PLAIN_FORM, Edge, Form
 
-"""The kind of a layer that hands a weight on to other layers, as a value."""
 Autocast = Literal["", "on", "off"]
 """Whether a layer runs under autocast, in float32 beside layers that do, or as its model says."""
 

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
         ORPHANS,
         UNGUARDED,
         Helper,
+        await_end,
         await_forkserver,
         expect_processes,
         helper,

@@ -27,7 +27,7 @@ from profiler.commands import smaller_minibatch, typed_as, typed_form
 from profiler.errors import ProcessError, StageplanError, one_line
 from profiler.files import is_file
 from profiler.machine.blame import shortage
-from profiler.machine.interrupts import left_to_parent, uninterrupted
+from profiler.machine.interrupts import SIGNALS, left_to_parent, uninterrupted
 
 _FORKING = multiprocessing.get_context("forkserver")
 _IMPORTED = [
@@ -37,10 +37,10 @@ _IMPORTED = [
     "profiler.machine.last_import",
 ]
 """What is imported once for all processes to come: modules of ours and of torch's only, never the user's script."""
-_AT_ITS_START, _SAFE = {"OPENBLAS_NUM_THREADS": "1"}, {"PYTHONSAFEPATH": "1"}
-"""What has threads should not be forked, and OpenBLAS starts some as it is loaded; no file of the current folder is
-to stand for a module where it would not for us.
-"""
+_AT_ITS_START = {"OPENBLAS_NUM_THREADS": "1", "TORCH_CPP_LOG_LEVEL": "FATAL"}
+"""What has threads should not be forked, and OpenBLAS starts some as it is loaded; torch would print what it raises."""
+_SAFE = {"PYTHONSAFEPATH": "1"}
+"""No file of the current folder is to stand for a module where it would not for us."""
 _SHORT = Path("/dev/shm")  # noqa: S108 - the name of a socket must be short, and TMPDIR need not be
 _GRACE_S = 2.0
 _ONE_AT_A_TIME = threading.Lock()
@@ -72,8 +72,8 @@ def expect_processes() -> None:
 
     Whatever is in the way is said by what starts the first of them.
     """
-    wanted = _AT_ITS_START if {"", str(Path.cwd())} & set(sys.path) else _AT_ITS_START | _SAFE
     with contextlib.suppress(OSError), _ONE_AT_A_TIME:
+        wanted = _AT_ITS_START if {"", str(Path.cwd())} & set(sys.path) else _AT_ITS_START | _SAFE
         before = {name: os.environ.get(name) for name in wanted}
         os.environ.update(wanted)
         try:
@@ -87,16 +87,20 @@ def _ensure_running() -> None:
     """Start the forkserver, unless it runs; its socket is held here, and has no name that could be left behind."""
     server: Any = vars(forkserver)["_forkserver"]
     config: dict[str, Any] = vars(multiprocessing.current_process())["_config"]
-    with tempfile.TemporaryDirectory(prefix="stageplan-", dir=_SHORT if _SHORT.is_dir() else None) as folder:
-        before = config.get("tempdir")
+    old = server._forkserver_address  # noqa: SLF001 - multiprocessing has no other name for it
+    with tempfile.TemporaryDirectory(prefix="stageplan-", dir=_SHORT if os.access(_SHORT, os.W_OK) else None) as folder:
+        before, unmasked = config.get("tempdir"), signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
         config["tempdir"] = folder
         try:
             server.ensure_running()
-            if server._forkserver_address.startswith(folder):  # noqa: SLF001 - multiprocessing has no other name for it
+            if server._forkserver_address.startswith(folder):  # noqa: SLF001
                 held = os.open(server._forkserver_address, os.O_PATH | os.O_CLOEXEC)  # noqa: SLF001
                 server._forkserver_address = f"/proc/self/fd/{held}"  # noqa: SLF001 - where one connects to it
+                if old:
+                    os.close(int(Path(old).name))
         finally:
             config["tempdir"] = before
+            signal.pthread_sigmask(signal.SIG_SETMASK, unmasked)
 
 
 def _restore(before: Mapping[str, str | None]) -> None:
@@ -113,8 +117,9 @@ def await_forkserver() -> None:
     expect_processes()
     with _ONE_AT_A_TIME, _main_script_hidden():
         first = _FORKING.Process(target=os.getpid, daemon=True)  # which ends by itself, whatever befalls us
-        first.start()
-    first.join()
+        with contextlib.suppress(EOFError, OSError):  # said by what starts the next one
+            first.start()
+            first.join()
 
 
 def start(target: Callable[..., None], *arguments: Any, name: str) -> tuple[BaseProcess, Connection]:
@@ -135,6 +140,15 @@ def start(target: Callable[..., None], *arguments: Any, name: str) -> tuple[Base
             raise ProcessError(f"{ORPHANS}; try again") from error
         until_started.pop_all()
     return process, ours
+
+
+def await_end(process: BaseProcess) -> None:
+    """Wait until a process is gone that was killed; the forkserver tells of it, and is waked if somebody stopped it."""
+    server = vars(forkserver)["_forkserver"]._forkserver_pid  # noqa: SLF001
+    if server is not None:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(server, signal.SIGCONT)
+    process.join()
 
 
 def main_file() -> Path | None:
@@ -219,7 +233,7 @@ def helper(function: Callable[..., Any], *arguments: Any) -> Iterator[Helper]:
         with uninterrupted():
             connection.close()
             process.kill()
-            process.join()
+            await_end(process)
 
 
 def _begin(  # noqa: PLR0917

@@ -230,10 +230,6 @@ class Comparison(Shown):
         """The splits that may still be faster than the one that ran fastest, in their order."""
         return tuple(part.name for part in self.came_through[1:] if part.name not in self.beaten)
 
-    def own_layer(self, name: str) -> str:
-        """Return the model's own layer that a layer of a plan is, or is a block or the concat of."""
-        return name if any(layer.name == name for layer in self.layers) else name.rpartition(".")[0]
-
     @property
     def complete(self) -> bool:
         """Whether every round that was asked for is done."""

@@ -36,6 +36,7 @@ def compare(
     comparison: Comparison,
     executions: Mapping[Form, Execution],
     others: Mapping[str, Callable[[], tuple[float, float]]],
+    since: int,
 ) -> Iterator[Comparison]:
     """Do the missing runs of a comparison, and yield what is known after each; whoever asks for no more ends it.
 
@@ -44,10 +45,10 @@ def compare(
         executions: What runs partitions, by the form of their plans.
         others: For each contender that is no partition, what runs it once and returns its samples per second, and the
             share of the time in which its core worked for others.
+        since: How many runs there were when the command began.
     """
-    before = len(comparison.runs)
     while step := next(steps(comparison), None):
-        if _hopeless([run for run in comparison.runs[before:] if run.name in comparison.splits], step, comparison):
+        if _hopeless([run for run in comparison.runs[since:] if run.name in comparison.splits], step, comparison):
             break
         begun_s = time.perf_counter()
         record = _attempt(step, comparison, executions, others)

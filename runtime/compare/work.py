@@ -64,13 +64,14 @@ def carry_out(
         if latest.rounds > before.comparison.rounds:
             after_round([job.comparison for job in jobs])
 
+    since = [len(job.comparison.runs) for job in jobs]
     first = len(jobs) > 1 and any(not job.comparison.rounds for job in jobs)
     with claimed(cores), pool_of(cores, stall_timeout_s) as pool:
         for only_first in (True, False) if first else (False,):
             with progress("comparing", _missing(jobs, only_first=only_first)) as advance:
                 for at, job in enumerate(jobs):
                     if _missing([job], only_first=only_first):
-                        _carry_out(job, pool, partial(keep, at), advance, only_first=only_first)
+                        _carry_out(job, pool, partial(keep, at), advance, since=since[at], only_first=only_first)
             if only_first and _missing(jobs):
                 after_first([job.comparison for job in jobs])
 
@@ -95,6 +96,7 @@ def _carry_out(
     keep: Callable[[Comparison], None],
     advance: Callable[[float, str], None],
     *,
+    since: int,
     only_first: bool,
 ) -> None:
     """Go on with one comparison, or do its first round, and ``keep`` what is known after each run."""
@@ -124,7 +126,7 @@ def _carry_out(
         others: dict[str, Callable[[], tuple[float, float]]] = {ONE_CORE: one_core}
         others |= {own.name: partial(threads, tuned=own.tuned) for own in comparison.baselines}
         advance(0, _next(comparison))
-        for latest in compare(comparison, executions, others):
+        for latest in compare(comparison, executions, others, since):
             if in_the_way:
                 note(f"the old results in {job.path} are renamed to {set_aside(job.path).name}: {in_the_way}")
                 in_the_way = ""

@@ -114,7 +114,7 @@ def _members(whole: "Store", here: Member, size: int, deadline: float) -> tuple[
         if time.monotonic() > deadline and leads:
             settled(run, OVER, Failure(reason=_missing(run, keys), cause="input"))
             time.sleep(4 * _POLL_S)  # for others to read it: the store ends with this process
-        elif time.monotonic() > deadline + 4 * _POLL_S:
+        elif against and time.monotonic() > deadline:
             raise TimeoutError(against)
         time.sleep(_POLL_S)
 

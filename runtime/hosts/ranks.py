@@ -174,13 +174,14 @@ class Ranks(Session):
     @contextmanager
     def ending_together(self) -> Iterator[None]:
         """End with the context on every rank alike: all are done, or all tell the same fault."""
+        drained: Drained | None = None
         try:
             self.group = self._await(self._connect)
-            yield
+            try:
+                yield
+            except Drained as end:  # as on all ranks
+                drained = end
             self.exchange(None, type(None))
-        except Drained:  # as on all ranks
-            self.exchange(None, type(None))
-            raise
         except BaseException as error:
             if error is self._told:
                 raise
@@ -190,6 +191,8 @@ class Ranks(Session):
             raise
         finally:
             self._close()
+        if drained:
+            raise drained
 
     def _await(self, call: Callable[[], T]) -> T:
         """Make a call that waits for other ranks in a thread of its own, and watch them meanwhile."""

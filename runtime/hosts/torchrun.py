@@ -34,7 +34,7 @@ class Placement:
     """One process's place.
 
     Attributes:
-        local_rank: Its number among the processes of its host; likewise ``local_world_size``.
+        local_rank: Its number among the processes of its host.
         master: The host where the ranks meet, at ``port``.
         has_store: Whether the launcher has opened a store there; else rank 0 has to.
     """
@@ -42,7 +42,6 @@ class Placement:
     rank: int
     world_size: int
     local_rank: int
-    local_world_size: int
     master: str
     port: int
     has_store: bool
@@ -56,7 +55,6 @@ def placement(environment: Mapping[str, str] = os.environ) -> Placement | None:
         rank=_number(environment, "RANK"),
         world_size=_number(environment, "WORLD_SIZE"),
         local_rank=_number(environment, "LOCAL_RANK", 0),
-        local_world_size=_number(environment, "LOCAL_WORLD_SIZE", 1),
         master=environment.get("MASTER_ADDR", ""),
         port=_number(environment, "MASTER_PORT"),
         has_store=environment.get("TORCHELASTIC_USE_AGENT_STORE") == "True",

@@ -30,7 +30,6 @@ from runtime.errors import NeighbourGone
 if TYPE_CHECKING:
     from torch.distributed import ProcessGroup, Work
 
-    from profiler.execution import Captured
     from runtime.hosts import Session
 
 

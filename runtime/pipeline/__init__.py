@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     )
     from runtime.pipeline.execution import Execution
     from runtime.pipeline.model_keys import from_model_keys, own_key, to_model_keys, without_tensors
-    from runtime.pipeline.outcome import Outcome
     from runtime.pipeline.progress import ProgressBar, progress_bar
     from runtime.pipeline.read_minibatches import Reader, Rest, Wanted, refuse_other_data
     from runtime.pipeline.reader_thread import PATIENCE_S, one_by_one

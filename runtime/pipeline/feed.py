@@ -206,7 +206,7 @@ class Feed:
         """Read the minibatches of the next update, fewer where the data end; what goes wrong is kept in ``failure``.
 
         Returns:
-            False where training is to stop and the loader takes too long: to be called again.
+            False where the loader has not answered yet: to be called again.
         """
         assert self._reader is not None
         wanted = 1 if self._reader.cut else self._update_every

@@ -10,7 +10,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Protocol, Self
 
 import runtime.channels
-from profiler.machine import await_forkserver, uninterrupted
+from profiler.machine import await_end, await_forkserver, uninterrupted
 from runtime.channels import Rendezvous
 from runtime.errors import Failure, RunError
 from runtime.supervisor.failures import (
@@ -200,12 +200,14 @@ class WorkerPool:
                 else:
                     answers[stage], begun_s = message, time.perf_counter()  # who waited for it has time to go on
             if not failures:
-                progress = [worker.status.read() for worker in self._workers]
-                for seen_by in (self._look, watch):
-                    if seen_by:
-                        seen_by(progress)
                 begun_s = max(begun_s, supplier.active_s) if supplier else begun_s
-                unheard = {stage: _since(progress[stage], begun_s) for stage in pending if stage not in answers}
+                progress = [worker.status.read() for worker in self._workers]
+                allowed = [_since(state, begun_s) for state in progress]
+                if self._look:
+                    self._look(allowed)
+                if watch:
+                    watch(progress)
+                unheard = {stage: allowed[stage] for stage in pending if stage not in answers}
                 failures |= self._hang(unheard, patience)
                 deadline = time.monotonic() if failures and deadline is None else deadline
         if failures:
@@ -230,7 +232,7 @@ class WorkerPool:
                 worker.control.close()
                 worker.process.kill()
             for worker in self._workers:
-                worker.process.join()
+                await_end(worker.process)
                 worker.process.close()
                 worker.status.close()
             self._workers, self._store = [], None

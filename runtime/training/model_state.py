@@ -94,12 +94,17 @@ class ModelState:
         if checkpoint.seed != seed:
             raise InputError(f"{path} was trained with seed {checkpoint.seed:d} and this has {seed}; use the same")
         tensors = self.tensors_of(checkpoint.model, str(path)) | self._laid_out(checkpoint.buffers)
-        learning = self._captured.learning
+        learning = self._captured.learning if checkpoint.counts else []  # nothing was trained before it was written
+        if len(checkpoint.momenta) != (rule.momenta if learning else 0):
+            raise ValueError(f"it has {len(checkpoint.momenta)} tensors for each weight")
+        numbers = (checkpoint.minibatches, checkpoint.parts, checkpoint.updates, checkpoint.epoch, checkpoint.position)
+        if any(type(number) is not int or number < 0 for number in numbers):
+            raise ValueError(f"it says it is at {numbers}")
         for number, momenta in enumerate(checkpoint.momenta):
             moments = self._laid_out(from_model_keys(self._captured, momenta))
             tensors |= {moment_name(name, number): moments[name] for name in learning}
         for name in learning:
-            tensors[count_name(name)] = torch.tensor(checkpoint.counts.get(own_key(self._captured, name), 0))
+            tensors[count_name(name)] = torch.tensor(checkpoint.counts[own_key(self._captured, name)])
         return tensors
 
     def _laid_out(self, tensors: Mapping[str, Tensor]) -> Tensors:

@@ -429,10 +429,11 @@ class Pipeline:
         return f"an update takes a minibatch of the loader, in parts of {counted(samples, 'sample')} or fewer"
 
     @property
-    def each(self) -> tuple[int, int]:
+    def each(self) -> tuple[int, float]:
         """How many samples a minibatch of the loader has, by its first, and how many actions it takes a stage."""
         samples, parts = self._each
-        return samples, (2 + self._settings.pace.rule.splits) * parts + 1
+        pace = self._settings.pace
+        return samples, (2 + pace.rule.splits) * parts + 1 / (1 if self._cut else pace.update_every)
 
     @property
     def weight_bytes(self) -> int:

@@ -76,7 +76,7 @@ class Fake:
 def ran(start: Comparison, fake: Fake, most: int | None = None) -> tuple[Comparison, list[Comparison]]:
     """Run to the end, or until so many runs have been kept, as if somebody had pressed Ctrl-C."""
     execution: Any = fake
-    saved = list(islice(compare(start, {Form(): execution}, {ONE_CORE: lambda: (10.0, 0.0)}), most))
+    saved = list(islice(compare(start, {Form(): execution}, {ONE_CORE: lambda: (10.0, 0.0)}, len(start.runs)), most))
     return saved[-1] if saved else start, saved
 
 
@@ -139,9 +139,9 @@ def test_a_race_may_stop_after_a_round_and_be_prolonged() -> None:
     start = empty(plans(*NAMES), repeats=4, full=False)
     execution: Any = Fake()
     others = {ONE_CORE: lambda: (10.0, 0.0)}
-    first = next(found for found in compare(start, {Form(): execution}, others) if found.rounds)
+    first = next(found for found in compare(start, {Form(): execution}, others, 0) if found.rounds)
     assert {run.round for run in first.runs} == {1}
-    assert [found.complete for found in compare(first, {Form(): execution}, others)][-1]
+    assert [found.complete for found in compare(first, {Form(): execution}, others, 0)][-1]
 
 
 def test_equal_splits_run_once() -> None:

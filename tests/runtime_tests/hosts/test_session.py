@@ -184,7 +184,7 @@ def test_facts_that_differ_name_the_rank_that_is_alone_with_its_own() -> None:
 
 def place(rank: int, size: int, port: int, *, has_store: bool = False) -> Placement:
     return Placement(
-        rank=rank, world_size=size, local_rank=rank, local_world_size=size, master="127.0.0.1", port=port,
+        rank=rank, world_size=size, local_rank=rank, master="127.0.0.1", port=port,
         has_store=has_store,
     )  # fmt: skip
 
