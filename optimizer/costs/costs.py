@@ -113,7 +113,7 @@ def costs_of(profile: Profile, pace: Pace = PLAIN_1F1B) -> Costs:
     position = {layer.name: index for index, layer in enumerate(profile.layers)}
     edges = [(position[edge.source], position[edge.target]) for edge in profile.edges if edge.source != INPUT]
     inseparable = [[position[name] for name in group] for group in profile.inseparable]
-    forward_ns = tuple(nanoseconds(layer.forward_s) + 5_000 for layer in profile.layers)
+    forward_ns = tuple(nanoseconds(layer.forward_s) for layer in profile.layers)
     backward_ns = tuple(nanoseconds(layer.backward_s) for layer in profile.layers)
     return Costs(
         layers=profile.layers,
