@@ -67,7 +67,7 @@ def hang(pid: int, progress: Progress, now_s: float) -> Failure:
 
 def waiting(progress: Progress) -> Failure:
     """Describe a stage that waits for one that has hung."""
-    return Failure(doing=progress.doing, reason="waits for its neighbour", cause="neighbour", at_s=progress.since_s)
+    return Failure(doing=progress.doing, reason="still waiting", cause="neighbour", at_s=progress.since_s)
 
 
 def death(code: int | None, doing: str, at_s: float) -> Failure:
