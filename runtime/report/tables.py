@@ -24,7 +24,7 @@ def splits_table(comparison: Comparison, most: int | None = None) -> ResultTable
     runs = len(ratio.runs) if ratio else comparison.rounds
     spread = f"{min(COVERAGE_WANTED, coverage(runs)):.0%} range" if runs > 1 else "range"
     columns = ("rank", "split", f"samples/s{mark(comparison)}", spread, "predicted")
-    more = (f"{comparison.reference} × as fast", "makespan s", "cuts after", "rounds") if most is None else ()
+    more = (f"{comparison.reference} × as fast", "makespan s", "cuts after") if most is None else ()
     table = ResultTable("", (*columns, *more), words=("split", "cuts after"), compact=True)
     last, out = comparison.rounds, comparison.dropped
     for part in splits:
@@ -38,7 +38,6 @@ def splits_table(comparison: Comparison, most: int | None = None) -> ResultTable
             _times(comparison.ratio(part.name)),
             _makespan(part, comparison),
             ", ".join(part.plan.cuts),
-            str(dropped),
             style="bold" if part.name == comparison.ours.ran_as else "",
         )
     precision = comparison.whole_precision
