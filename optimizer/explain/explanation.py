@@ -204,7 +204,10 @@ def ceiling_of(planner: "Planner", alone: Profile) -> Ceiling:
 
 
 def cannot_be(plan: Plan, profile: Profile) -> bool:
-    """Say whether a plan promises more than so many cores could give, for then its profile was too loud to tell."""
+    """Say whether a plan promises more than a core for each stage could give: its profile was too loud to tell.
+
+    Never of a plan over a network, or of one that updates less often than one core does: these cannot be compared.
+    """
     times = plan.predicted.promised_samples_per_s * profile.lone_core_s / plan.batch_size
     comparable = not plan.network and plan.update_every == 1  # for one core updates after each minibatch
     return comparable and times > MOST_TIMES * plan.num_stages

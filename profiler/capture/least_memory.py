@@ -60,14 +60,14 @@ def _saved_bytes(model: nn.Module, inputs: Tensor, called: Inputs = ONE_TENSOR) 
     storages = {}  # which are held, so that no address is used twice
 
     def keep(tensor: Tensor) -> Tensor:
-        storages[_key(tensor)] = tensor.untyped_storage()
+        storages[_storage(tensor)] = tensor.untyped_storage()
         return tensor
 
     with untouched(model), saved_tensors_hooks(keep, lambda tensor: tensor):
-        own = {_key(tensor) for tensor in (inputs, *model.parameters(), *model.buffers())}
+        own = {_storage(tensor) for tensor in (inputs, *model.parameters(), *model.buffers())}
         called.call(model, inputs)
     return sum(storage.nbytes() for key, storage in storages.items() if key not in own)
 
 
-def _key(tensor: Tensor) -> int:
+def _storage(tensor: Tensor) -> int:
     return tensor.untyped_storage().data_ptr()

@@ -108,6 +108,7 @@ class WeightVersions:
                 self._let_leave(paths, None)
 
     def _let_leave(self, paths: Iterable[str], later: Later | None) -> None:
+        """Have the gradients of these parameters, in every version, left to ``later``; None: not."""
         for path in paths:
             for parameters in self._ring if path in self._tensors[0] else ():
                 let_leave(parameters[path], later)
@@ -222,6 +223,7 @@ class WeightVersions:
         return dict(self.tensors()) | self.constants | moments | counts
 
     def _attach(self, place: Place, tensor: Tensor) -> None:
+        """Put a parameter, a buffer or another tensor where the model reads it."""
         if place.module is None:
             self.attributes[place.local] = tensor
         elif isinstance(tensor, nn.Parameter):

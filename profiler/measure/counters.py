@@ -21,7 +21,7 @@ class Work:
 
     @contextmanager
     def counting(self) -> Iterator[None]:
-        """Count every operator that runs meanwhile."""
+        """Add up the floating-point operations of every operator that runs meanwhile."""
         with self._products:
             yield
 

@@ -71,6 +71,10 @@ def step_shares(samples: Samples, alike: Sequence[Hashable], scale_s: float | No
         samples: The rounds.
         alike: For each layer what it has in common with those that take much the same.
         scale_s: What a step takes, if not the median of the rounds.
+
+    Returns:
+        The seconds that each part takes, those of several alike drawn towards each other; and each part's own timing,
+        with bounds from rounds that are drawn again.
     """
     rows = _rows(samples)
     times_s = np.array(list(rows.values()))

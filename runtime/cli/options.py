@@ -118,6 +118,7 @@ def refuse_clock(asked: Clock | None, options: RunningOptions) -> None:
 
 
 def _channel_of(options: RunningOptions) -> ChannelName:
+    """Return the channel that was asked for; else gloo between ranks of torchrun, and shared memory on one machine."""
     return options.channel or ("gloo" if placement() else "shm")
 
 

@@ -250,7 +250,7 @@ def _refuse_no_room(options: TrainOptions, pipeline: "Pipeline") -> None:
 
 
 def _facts(options: TrainOptions, loaders: "Loaders") -> dict[str, str]:
-    """Return what has to be the same on all ranks, for they do all of it together."""
+    """Return the options that have to be the same on all ranks, by name."""
     given = (("--save", options.save), ("--checkpoint", options.checkpoint), ("--resume", options.resume))
     return {
         "number of epochs": str(options.epochs),

@@ -89,7 +89,12 @@ def _ranks(order: Sequence[str], ratios: Mapping[str, Spread], rounds_by_name: M
 
 
 def _placed(sides: Mapping[str, int]) -> list[str]:
-    """Return those whose place noise does not leave open; ``sides`` are in order."""
+    """Return those whose place in the order noise does not leave open.
+
+    Args:
+        sides: Of each split, in the order of their ratios, its ``_side``: slower (1) or faster (−1) than the reference
+            beyond noise, or neither (0), whose place is open behind a slower one and before a faster one.
+    """
     values = list(sides.values())
     return [
         name for at, (name, side) in enumerate(sides.items()) if side or not (1 in values[:at] or -1 in values[at:])

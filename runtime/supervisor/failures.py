@@ -31,6 +31,8 @@ def hung(
 ) -> int | None:
     """Return the stage that has hung, if one has: working for too long, or all waiting for too long.
 
+    Of several, one whose process is stopped is at fault, else the one that is the longest over its time.
+
     Args:
         progress: What the stages that have yet to answer are doing.
         patience: How long an action of each stage may take.

@@ -92,7 +92,7 @@ def learning_rate_of(rates: Callable[[int], float] | float | None) -> LearningRa
 
 
 def configured_rates(config: Config) -> Constant | None:
-    """Return the learning rates that a configuration asks for; None where there is but one."""
+    """Return a configuration's learning rates over time: warm-up and decay; None where the rate never changes."""
     if config.decay == "cosine":
         return Cosine(lr=config.lr, warmup=config.warmup, updates=config.decay_updates)
     if config.decay == "steps":
