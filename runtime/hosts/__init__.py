@@ -8,8 +8,9 @@ if TYPE_CHECKING:
     from runtime.hosts.agreement import agree, agree_on_plan, agree_on_weights
     from runtime.hosts.clock_sync import placed
     from runtime.hosts.errand import Errand, exit_with
+    from runtime.hosts.join import RANK_TIMEOUT_S, joined, refuse_ranks
     from runtime.hosts.ranks import Ranks
     from runtime.hosts.session import Session
-    from runtime.hosts.torchrun import RANK_TIMEOUT_S, joined, placement, refuse_ranks, written_since_launch
+    from runtime.hosts.torchrun import placement, written_since_launch
 else:
     __getattr__ = on_demand(__name__)
