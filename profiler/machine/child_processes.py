@@ -42,6 +42,7 @@ _AT_ITS_START = {"OPENBLAS_NUM_THREADS": "1", "TORCH_CPP_LOG_LEVEL": "FATAL"}
 _SAFE = {"PYTHONSAFEPATH": "1"}
 """No file of the current folder is to stand for a module where it would not for us."""
 _SHORT = Path("/dev/shm")  # noqa: S108 - the name of a socket must be short, and TMPDIR need not be
+_HELD = "/proc/self/fd/"
 _GRACE_S = 2.0
 _ONE_AT_A_TIME = threading.Lock()
 """Held while a process is started, for which our main script may be hidden."""
@@ -95,9 +96,9 @@ def _ensure_running() -> None:
             server.ensure_running()
             if server._forkserver_address.startswith(folder):  # noqa: SLF001
                 held = os.open(server._forkserver_address, os.O_PATH | os.O_CLOEXEC)  # noqa: SLF001
-                server._forkserver_address = f"/proc/self/fd/{held}"  # noqa: SLF001 - where one connects to it
-                if old:
-                    os.close(int(Path(old).name))
+                server._forkserver_address = f"{_HELD}{held}"  # noqa: SLF001 - where one connects to it
+                if old and old.startswith(_HELD):  # else it was started by a program of the user's
+                    os.close(int(old.removeprefix(_HELD)))
         finally:
             config["tempdir"] = before
             signal.pthread_sigmask(signal.SIG_SETMASK, unmasked)

@@ -6,6 +6,7 @@ import sys
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from multiprocessing import forkserver
 from pathlib import Path
 
 import psutil
@@ -48,6 +49,15 @@ def test_a_server_that_was_killed_is_started_anew(own_server: Server) -> None:
     until_ended(before)
     with helper(origin) as process:
         assert process.receive()[0] != before.pid
+
+
+def test_a_server_that_a_program_had_and_that_was_killed_is_started_anew(own_server: Server) -> None:
+    forkserver.ensure_running()
+    before = own_server()
+    before.kill()
+    until_ended(before)
+    with helper(origin) as process:
+        assert process.receive()[0] == own_server().pid != before.pid
 
 
 def test_a_helper_whose_server_ends_says_so(own_server: Server) -> None:
