@@ -23,7 +23,7 @@ READY := $(VENV)/.ready
 .PHONY: gallery compare study quick test slow released hosts fuzz site check setup lint types borders clean
 
 compare: $(READY)
-	$(BIN)/python -m runtime compare --model alexnet vgg16 resnet50 --baselines --out results
+	$(BIN)/python -m runtime compare --model alexnet vgg16 resnet50 --out results
 
 study: $(READY)
 	$(BIN)/python -m runtime compare --config configs/study.yaml --out results/study

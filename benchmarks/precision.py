@@ -65,7 +65,7 @@ def measure(config: Config, rounds: int) -> None:
             for execution, plan, own in zip(executions, plans, results, strict=True):
                 own.append(execution.run(plan, config.minibatches()))
             for precision, threads in zip(precisions, tuned, strict=True):
-                threads.append(run_baseline(config, cores, 1, tuned=True, step_s=step_s, precision=precision))
+                threads.append(run_baseline(config, cores, 1, step_s=step_s, precision=precision))
     title = f"{config.model}, batch {config.batch_size}, {config.stages} stages, {clock} clock"
     print(f"\n{title}, drift {median(drifts):.2f}")
     for plan, own in zip(plans, results, strict=True):

@@ -14,8 +14,7 @@ import statistics
 from pathlib import Path
 
 from profiler.files import read_json
-from runtime.compare import Comparison
-from runtime.compare.ranking import spearman
+from runtime.compare import Comparison, spearman
 
 DIFFER = 0.05
 
@@ -40,13 +39,12 @@ def line(comparison: Comparison) -> str:
     even = min(audit.splits, key=lambda split: max(totals[split.partition]) / statistics.mean(totals[split.partition]))
     others = [split.settled_error for split in audit.splits if split is not even]
     bias = even.settled_error - statistics.mean(others) if others else 0.0
-    kept = [split.kept for split in audit.splits if split.kept is not None]
     order = ordered([(1 / split.predicted_s, 1 / split.settled_s) for split in audit.splits])
     mean, largest = statistics.mean(map(abs, errors)), max(map(abs, errors))
     return (
         f"| {request.model} | {request.batch_size} | {request.num_stages} | {comparison.clock} | {len(errors)} "
         f"| {mean:.1%} | {largest:.1%} | {audit.mean_absolute_error or 0:.1%} "
-        f"| {100 * bias:+.1f} | {sum(kept)} of {len(kept)} | {'–' if order is None else f'{order:.2f}'} "
+        f"| {100 * bias:+.1f} | {'–' if order is None else f'{order:.2f}'} "
         f"| {audit.pace or 1:.2f} |"
     )
 

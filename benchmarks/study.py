@@ -55,7 +55,7 @@ def beside_the_study(comparison: Comparison) -> None:
     theirs = {name: time_s for name, time_s in study_s(comparison).items() if name in parts}
     if not theirs:
         return
-    ours = {name: spread.median for name in theirs if (spread := parts[name].makespan_s)}
+    ours = {name: time_s for name in theirs if (time_s := parts[name].makespan_s)}
     predicted = {name: parts[name].plan.predicted.makespan_s for name in theirs}
     print("\n| scheme | study s | place | measured s | place | predicted s | place |\n|---|---|---|---|---|---|---|")
     for name in sorted(theirs, key=theirs.__getitem__):

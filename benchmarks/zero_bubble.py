@@ -25,8 +25,7 @@ from profiler.machine import this_machine, usable_cores
 from profiler.measure import Yardstick
 from profiler.settings import Config
 from profiler.settings import config as configuration
-from runtime.baselines import run_baseline, why_left_out
-from runtime.compare import one_process
+from runtime.baselines import run_baseline
 from runtime.pipeline import Execution, cores_for, default_clock
 from runtime.results import RunResult
 from runtime.supervisor import WorkerPool
@@ -51,11 +50,8 @@ def measure(config: Config, options: argparse.Namespace) -> None:
     plans, steps = zip(*(plan_of(config, way, options) for way in options.schedules), strict=True)
     results: list[list[RunResult]] = [[] for _ in plans]
     drifts: list[float] = []
-    threads = options.threads and not why_left_out(cores)
-    rows = [one_process(len(cores), tuned=tuned) for tuned in (True, False)] if threads else []
-    speeds: dict[str, list[float]] = {
-        name: [] for name in (*(plan.pace.words for plan in plans), *(row.name for row in rows))
-    }
+    plain = [f"plain PyTorch, {len(set(cores))} threads"] if options.threads else []
+    speeds: dict[str, list[float]] = {name: [] for name in (*(plan.pace.words for plan in plans), *plain)}
     with WorkerPool(cores) as pool, ExitStack() as stack:
         executions = [
             stack.enter_context(
@@ -73,10 +69,10 @@ def measure(config: Config, options: argparse.Namespace) -> None:
             for execution, plan, own in zip(executions, plans, results, strict=True):
                 own.append(execution.run(plan, options.batches))
                 speeds[plan.pace.words].append(own[-1].throughput_samples_per_s)
-            for row in rows:
-                every, step_s = options.update_every, steps[0]
-                speeds[row.name].append(
-                    run_baseline(config, cores, every, tuned=row.tuned, step_s=step_s, precision="fp32")
+            for name in plain:
+                own_cores = sorted(set(cores))
+                speeds[name].append(
+                    run_baseline(config, own_cores, options.update_every, step_s=steps[0], precision="fp32")
                 )
     title = f"{config.model}, batch {config.batch_size}, {config.stages} stages, {clock} clock"
     print(f"\n{title}, drift {median(drifts):.2f}")

@@ -11,7 +11,7 @@ from profiler.files import KINDS, is_file, json_keys, unwritable
 
 OutputKind = Literal[
     "profile", "plan", "run's result", "comparison", "network profile", "weights", "checkpoint", "log", "trace",
-    "drawing", "page", "report",
+    "drawing", "page",
 ]  # fmt: skip
 """What a file of ours holds."""
 _BEGINNING_BYTES = 4096
@@ -81,7 +81,7 @@ def kind_of(path: Path) -> str:
         keys = json_keys(path.read_bytes())
         ours = next((kind.name for kind in KINDS.values() if kind.key in keys), "")
         return ours or ("trace" if "traceEvents" in keys else "JSON of another kind")
-    return "report" if beginning.startswith(b"# stageplan ") else "something else"
+    return "something else"
 
 
 def _torch_kind(path: Path) -> str:

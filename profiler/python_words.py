@@ -17,7 +17,7 @@ _ARGUMENTS = {
 } | {
     f"--{name}": name
     for name in (
-        "stages", "schedule", "channel", "cores", "precision", "slice", "partitions", "repeats", "baselines", "method",
+        "stages", "schedule", "channel", "cores", "precision", "slice", "partitions", "repeats", "method",
         "links",
     )
 }  # fmt: skip
@@ -31,7 +31,6 @@ _PHRASES = {
     "smaller --batch-size": "smaller minibatch as the sample",
     "stageplan train --checkpoint, or Pipeline.save,": "Pipeline.save",
     "lower lr in a configuration file": "lower lr",
-    "loss, clip and clip_norm out of the configuration": "loss, clip and clip_norm out",
     "python -m profiler": "stageplan.profile",
 }
 _NAMES = "1f1b-flush|1f1b|zero-bubble|gpipe|shm|gloo|fp32|bf16|auto|none|warn|stop"

@@ -64,7 +64,6 @@ def test_examples_can_be_typed(name: str, capsys: pytest.CaptureFixture[str]) ->
 
 def test_the_learning_rate_is_found_by_who_looks_for_it(capsys: pytest.CaptureFixture[str]) -> None:
     assert re.search(r"in a --config FILE only: .*\blr\b", help_of("train", "--help", capsys), re.DOTALL)
-    assert "--config FILE only" not in help_of("report", "--help", capsys), "which reads none"
 
 
 def test_a_command_that_is_typed_wrong_is_named_right(capsys: pytest.CaptureFixture[str]) -> None:

@@ -20,7 +20,7 @@ import psutil
 import pytest
 import small_models
 import torch
-from commands import OPTIMIZE, RUN, Command
+from commands import OPTIMIZE, Command
 from comparisons import comparison
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -41,6 +41,7 @@ from profiler.profile import Edge, Profile
 from profiler.settings import config
 from runtime.compare import Comparison
 from runtime.pipeline.stage_segments import slices
+from runtime.report import write_report
 from runtime.report.load import load
 from runtime.results import RunResult
 from runtime.timeline import bubbles_of, picture_of, trace_of
@@ -116,7 +117,7 @@ def kinds() -> dict[str, FileKind]:
     alone = profile()
     residual = captured_of(small_models.Residual)
     network = network_for(alone, [1, 2], [(1000, 1, 1)])  # type: ignore[list-item]
-    made = comparison({"optimized": (20.0, 40.0), "end-load": (10.0, None)}, baselines=[(5.0, 6.0)])
+    made = comparison({"optimized": (20.0, 40.0), "end-load": (10.0, None)}, plain=(5.0, 6.0))
     json_ = mutations.mutated_json
     lines = mutations.mutated_lines
     return {
@@ -137,7 +138,7 @@ def kinds() -> dict[str, FileKind]:
         ),
         "comparison": FileKind(
             to_json(made), json_,
-            [ran(RUN, "report", "FILE", "-o", "FOLDER/report.html", "-o", "FOLDER/report.md", "--quiet"), shown],
+            [lambda path, folder: write_report([read_json(path, Comparison)], folder / "report.html"), shown],
             0.2,
         ),
         "run": FileKind(to_json(run_of("1f1b", 3, [1.0, 2.0])), json_, [shown], 0.5),

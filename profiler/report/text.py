@@ -1,6 +1,9 @@
 """Say seconds, bytes and counts as every table and message does."""
 
+import shlex
+
 MEBIBYTE = 1 << 20
+WIDTH = 80
 
 
 def ms(seconds: float) -> str:
@@ -17,3 +20,16 @@ def counted(number: int, word: str) -> str:
     """Return ``1 run``, ``2 runs`` or ``1,000 runs``."""
     plural = f"{word}es" if word.endswith("tch") else f"{word}s"
     return f"{number:,} {word if number == 1 else plural}"
+
+
+def typed(lead: str, command: str) -> str:
+    """Return a command after what leads to it; a long one below it, in lines that can be pasted into a shell."""
+    if len(lead) + 1 + len(command) <= WIDTH:
+        return f"{lead} {command}"
+    lines, line = [lead], ""
+    for word in map(shlex.quote, shlex.split(command)):
+        if line and len(line) + len(word) + len(" \\") >= WIDTH:
+            lines.append(f"{line} \\")
+            line = "   "
+        line = f"{line} {word}" if line else word
+    return "\n".join([*lines, line])

@@ -1,13 +1,13 @@
-"""Train in one process with a thread for each stage, which a user would run instead of a pipeline, and time that.
+"""Train with plain PyTorch, in one process with a thread for each core, which a user would run instead, and time that.
 
-As installed, with torch's defaults for memory format, allocator and update rule, and tuned, with the process settings
-that our stages have. The process is started for each run and ended after it, so that it takes part in nobody's memory.
+With the process settings that our stages have, channels last and a fused update, for that is faster than torch's
+defaults. The process is started for each run and ended after it, so that it takes part in nobody's memory.
 """
 
 import os
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from tempfile import TemporaryFile
 from typing import Literal
@@ -18,7 +18,6 @@ from profiler.capture import SEED
 from profiler.machine import uninterrupted
 from profiler.settings import Config
 from runtime.errors import RunError
-from runtime.pipeline import own_cores
 
 START_S = 120.0
 """How long starting and warming up may take where nothing is known."""
@@ -31,14 +30,12 @@ class Spec:
     """What the process is told: as JSON, on its standard input.
 
     Attributes:
-        tuned: Whether it runs under our process settings; otherwise as installed.
         update_every: Minibatches an update.
         cores: A thread for each.
         parent: With whose end it ends.
         precision: ``bf16`` under torch's autocast.
     """
 
-    tuned: bool
     config: Config
     seed: int = SEED
     update_every: int
@@ -47,20 +44,21 @@ class Spec:
     precision: Literal["fp32", "bf16"]
 
 
-def why_left_out(cores: Sequence[int]) -> str:
-    """Say why nothing runs on ``cores`` in one process, if that is so.
+def why_left_out(config: Config, cores: Collection[int], data: str) -> str:
+    """Say why plain PyTorch does not run beside a comparison, if that is so.
 
-    It runs on the wall clock, with as many cores as there are stages, so every stage has to have one of its own.
+    Args:
+        config: The model, its loss and its update rule.
+        cores: The distinct cores that there are.
+        data: The loader that the comparison trains from; nothing for synthetic data.
     """
-    count = len(cores)
-    if count == 1:
-        return "Baselines were left out: one stage is one core, which every comparison has."
-    if own_cores(cores):
-        return ""
-    return (
-        f"Baselines were left out: to compare with {count} stages they need {count} cores, and there are "
-        f"{len(set(cores))}; what they would do with {count} cannot be worked out."
-    )
+    if len(cores) == 1:
+        return "Plain PyTorch is left out: there is one core, and one core is in every comparison."
+    if data:
+        return "Plain PyTorch is left out: it trains on synthetic data, and --data was given."
+    if config.loss or config.rule.clip or config.rule.clip_norm:
+        return "Plain PyTorch is left out: it trains for cross-entropy and clips no gradients."
+    return ""
 
 
 def run_baseline(
@@ -68,7 +66,6 @@ def run_baseline(
     cores: Sequence[int],
     update_every: int,
     *,
-    tuned: bool,
     step_s: float,
     precision: Literal["fp32", "bf16"],
 ) -> float:
@@ -78,12 +75,11 @@ def run_baseline(
         config: Model, minibatch, update rule, and the minibatches of a run.
         cores: Where it runs, with a thread for each.
         update_every: How many minibatches an update takes.
-        tuned: Whether it runs under our process settings; otherwise as installed.
         step_s: What a minibatch takes on one core, for how long to wait.
         precision: ``fp32``, or ``bf16`` under torch's autocast.
     """
     spec = Spec(
-        tuned=tuned, config=config, update_every=update_every, cores=tuple(cores), parent=os.getpid(),
+        config=config, update_every=update_every, cores=tuple(cores), parent=os.getpid(),
         precision=precision,
     )  # fmt: skip
     minibatches = config.minibatches() + WARM_UP_UPDATES * update_every
@@ -98,7 +94,7 @@ def run_baseline(
                 processes.append(subprocess.Popen(command, stdin=told, stdout=said, stderr=failed))
             code = processes[0].wait(patience_s)
         except subprocess.TimeoutExpired as error:
-            raise RunError("the process is far slower than its layers are; leave --baselines out") from error
+            raise RunError("the process is far slower than its layers are") from error
         finally:
             with uninterrupted():
                 for process in processes:
@@ -107,6 +103,6 @@ def run_baseline(
         if code:
             failed.seek(0)
             lines = failed.read().strip().splitlines() or [f"it ended with {code}"]
-            raise RunError(f"the process ended: {lines[-1]}; leave --baselines out")
+            raise RunError(f"the process ended: {lines[-1]}")
         said.seek(0)
         return float(said.read())

@@ -23,11 +23,7 @@ def main() -> None:
         return
     results = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # what user code prints is no result
-    if spec.tuned:
-        pin(*spec.cores)
-    else:
-        os.sched_setaffinity(0, spec.cores)
-        torch.set_num_threads(len(spec.cores))
+    pin(*spec.cores)
     step = training(spec)
     updates = max(1, round(spec.config.minibatches() / spec.update_every))
     for _ in range(WARM_UP_UPDATES):
@@ -40,16 +36,13 @@ def main() -> None:
 
 
 def training(spec: Spec) -> Callable[[], None]:
-    """Return what makes one update; images and convolutions have their channels last when tuned."""
+    """Return what makes one update; images and convolutions have their channels last."""
     config = spec.config
     live = from_file(config.model)
     model = live.model if live else models.build(config.model, config.classes, spec.seed)
     generator = torch.Generator().manual_seed(spec.seed)
     made = inputs_of(config.input_shape, config.vocabulary, generator)
-    if spec.tuned:
-        model.to(memory_format=torch.channels_last)
-    else:
-        made = made.contiguous()
+    model.to(memory_format=torch.channels_last)
     called, loss = (live.called, live.loss) if live else (ONE_TENSOR, cross_entropy)
     if called.packed and live:
         made = live.inputs
@@ -59,7 +52,7 @@ def training(spec: Spec) -> Callable[[], None]:
     labels = torch.randint(shape[-1] if shape else 2, tuple(drawn), generator=generator)
     name, arguments = config.rule.torch_optim
     learning = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    rule = getattr(torch.optim, name)(learning, **arguments, fused=True if spec.tuned else None)
+    rule = getattr(torch.optim, name)(learning, **arguments, fused=True)
 
     def step() -> None:
         rule.zero_grad()

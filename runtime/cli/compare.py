@@ -14,7 +14,7 @@ from profiler.cli import configs, emit_json, option, positive, screen, stderr, s
 from profiler.commands import command
 from profiler.files import to_json, write_whole
 from profiler.measure import path_for
-from profiler.output_files import OutputKind, refuse_unwritable
+from profiler.output_files import refuse_unwritable
 from profiler.settings import Config
 from runtime.cli.options import ClockOption, RunningOptions, refuse_clock, settings_of
 from runtime.hosts import refuse_ranks
@@ -28,8 +28,6 @@ if TYPE_CHECKING:
 RESULTS = Path("results")
 FILE, PLAN = "comparison.json", "fastest-plan.json"
 QUICK_BATCHES = 6
-REPORT_KINDS: tuple[OutputKind, ...] = ("page", "report")
-"""Of ``report.html`` and ``report.md``."""
 FAILED = 1
 
 
@@ -53,7 +51,6 @@ class CompareOptions(RunningOptions):
     out: Annotated[
         Path | None, option("folder of the results (results/)", under="output", type=Path, metavar="DIR")
     ] = None
-    baselines: Annotated[bool, switch("also run plain PyTorch, one process of threads")] = False
     audit: Annotated[bool, switch("test predictions on ten splits")] = False
     quick: Annotated[bool, switch("one short round, of the smallest batch size")] = False
     clock: ClockOption = None
@@ -72,17 +69,16 @@ def compare_all(options: CompareOptions) -> int:
     places = [_place(options, config, len(wanted)) for config in wanted]
     settings = [settings_of(options, config) for config in wanted]
     requests = [
-        runtime.compare.request_of(config, own, baselines=options.baselines, audit=options.audit)
+        runtime.compare.request_of(config, own, audit=options.audit)
         for config, own in zip(wanted, settings, strict=True)
     ]
     profiler.capture.refuse_unknown(dict.fromkeys(config.model for config in wanted))
-    reports = _reports(options, places)
+    report = _report(options, places)
     for path in places:
         refuse_unwritable(path, None, "--out")  # what is there is set aside
         refuse_unwritable(path.with_name(PLAN), "plan", "--out")
-    for path, kind in zip(reports, REPORT_KINDS, strict=True):
-        refuse_unwritable(path, kind, "--out")
-    with runtime.compare.locked(path.parent for path in (*places, *reports)):
+    refuse_unwritable(report, "page", "--out")
+    with runtime.compare.locked(path.parent for path in (*places, report)):
         jobs = [
             runtime.compare.job_of(
                 *given, clock=options.clock, fresh=options.fresh, quick=options.quick, budget_s=options.budget_s
@@ -92,14 +88,14 @@ def compare_all(options: CompareOptions) -> int:
         try:
             runtime.compare.carry_out(
                 jobs, options.stall_timeout_s,
-                after_round=partial(_write, reports=reports), after_first=_provisional, fresh=options.fresh,
+                after_round=partial(_write, report=report), after_first=_provisional, fresh=options.fresh,
             )  # fmt: skip
         except KeyboardInterrupt as interrupt:  # which leaves the best answer so far
             if (begun := [job for job in jobs if job.comparison.runs]) and not options.json:
-                _conclude(begun, reports, options)
+                _conclude(begun, report, options)
             interrupt.add_note("paused, and nothing is left running; to resume, repeat the command without --fresh")
             raise
-        return _conclude(jobs, reports, options)
+        return _conclude(jobs, report, options)
 
 
 def _provisional(comparisons: "Sequence[Comparison]") -> None:
@@ -109,21 +105,21 @@ def _provisional(comparisons: "Sequence[Comparison]") -> None:
         runtime.report.show_leaders(comparisons, stderr(), heading)
 
 
-def _write(comparisons: "Sequence[Comparison]", reports: list[Path]) -> None:
-    runtime.report.write_reports([comparison for comparison in comparisons if comparison.runs], reports)
+def _write(comparisons: "Sequence[Comparison]", report: Path) -> None:
+    runtime.report.write_report([comparison for comparison in comparisons if comparison.runs], report)
 
 
-def _train(job: "Job") -> list[str]:
-    """Keep the plan of the fastest split beside its comparison, and return the line that says how to train with it."""
+def _advice(job: "Job") -> str:
+    """Keep the plan of the fastest split beside its comparison, and return what to do."""
     best = next(iter(job.comparison.came_through), None)
     if best is None:
-        return []
+        return ""
     path = job.path.with_name(PLAN)
     write_whole(path, to_json(best.plan), "--out")
     typed = job.comparison.typed
     config = typed[typed.index("--config") + 1] if "--config" in typed else None
     data = None if config and job.config.data else job.config.data or "YOUR.MODULE:LOADER"
-    return [f"Train with {best.name}: {command('train', plan=path, config=config, data=data)}"]
+    return runtime.report.advice(job.comparison, command("train", plan=path, config=config, data=data))
 
 
 def _quick(wanted: list[Config], options: CompareOptions) -> list[Config]:
@@ -150,21 +146,21 @@ def _folder(options: CompareOptions) -> Path:
     return options.out or (RESULTS / "quick" if options.quick else RESULTS)
 
 
-def _reports(options: CompareOptions, paths: list[Path]) -> list[Path]:
-    folder = paths[0].parent if len(paths) == 1 else _folder(options)
-    return [folder / "report.html", folder / "report.md"]
+def _report(options: CompareOptions, paths: list[Path]) -> Path:
+    return (paths[0].parent if len(paths) == 1 else _folder(options)) / "report.html"
 
 
-def _conclude(jobs: "list[Job]", reports: list[Path], options: CompareOptions) -> int:
+def _conclude(jobs: "list[Job]", report: Path, options: CompareOptions) -> int:
     """Print the comparisons, write the report, and return the exit code: 1 where a run failed."""
     comparisons = [job.comparison for job in jobs]
-    _write(comparisons, reports)
-    details, training = f"Details: {reports[0]}", [_train(job) for job in jobs]
+    _write(comparisons, report)
+    details, advice = f"Details: {report}", [_advice(job) for job in jobs]
     if options.json:
         emit_json(comparisons)
     elif not screen().quiet:
-        for job, then in zip(jobs, training, strict=True):
-            runtime.report.show_comparison(job.comparison, stdout(), [*([] if len(jobs) > 1 else [details]), *then])
+        for job, then in zip(jobs, advice, strict=True):
+            lines = ("" if len(jobs) > 1 else details, then)
+            runtime.report.show_comparison(job.comparison, stdout(), [line for line in lines if line])
         if len(jobs) > 1:
             runtime.report.show_leaders(comparisons, stdout())
             stdout().print(details)

@@ -31,7 +31,6 @@ def compare(
     update: Update = DEFAULT_RULE,
     precision: PrecisionName = "fp32",
     slice: str = "auto",  # noqa: A002 - as the command calls it
-    baselines: bool = False,
     cores: Cores = (),
     quiet: bool = False,
 ) -> Comparison:
@@ -50,7 +49,6 @@ def compare(
         update: The update rule.
         precision: In which layers run: ``fp32``, ``bf16``, or ``auto``, with which the partition ``bf16`` joins.
         slice: Which layers may be cut inside: ``auto``, ``none``, or such as ``classifier.1=4``.
-        baselines: Whether one process with a thread for each stage runs, too.
         cores: Those to use; without any, those that this process may use.
         quiet: Whether to show no progress on stderr.
 
@@ -71,7 +69,7 @@ def compare(
         settings = Settings(
             rule=config.rule, seed=SEED, pace=pace_of(ASYNCHRONOUS, stages), vocabulary=config.vocabulary, on_nan="warn"
         )
-        request = request_of(config, settings, baselines=baselines)
+        request = request_of(config, settings)
         jobs = [job_of(config, settings, folder / "comparison.json", request)]
         carry_out(jobs, fresh=True)
     comparison = jobs[0].comparison

@@ -6,7 +6,7 @@ from typing import Any
 
 from profiler.cli import Parser, add_options, execute
 from profiler.commands import MODULES, command, typed_as
-from runtime.cli import compare, links, report, run, train, verify
+from runtime.cli import compare, links, run, train, verify
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,10 +38,6 @@ COMMANDS = {
     "links": Command(
         "measure ranks and the network between them, under torchrun", links.LinksOptions, links.links,
         ("--model resnet50 -o links.json",),
-    ),
-    "report": Command(
-        "render comparisons as one page, again and again", report.ReportOptions, report.report_all,
-        ("results", "results/resnet50-b4-128-s4 -o report.md"),
     ),
 }  # fmt: skip
 

@@ -19,7 +19,6 @@ usage: stageplan COMMAND [options]
   train     train with a plan, and keep the weights
   verify    hold a pipeline against one process, bit for bit
   links     measure the links between hosts
-  report    show a comparison as a page
 
 stageplan COMMAND --help lists its options; stageplan --version prints the versions.
 """

@@ -6,8 +6,6 @@ took, over what it is expected to. What one split alone takes longer is outvoted
 split ran, there is no pace to tell. With a split's period = batch size ÷ throughput, run by run,
 
     settled period   median over its runs of period ÷ pace
-
-A promise was kept if the settled throughput lies in its interval.
 """
 
 from collections.abc import Mapping, Sequence
@@ -16,9 +14,11 @@ from statistics import mean, median
 
 from optimizer.plan import Plan
 from runtime.compare.contender import Contender, RunRecord
-from runtime.compare.ranking import spearman
 
 ORDERED = 0.9
+PACE_SAID = 0.02
+FEWEST_PAIRS = 3
+"""Pairs that a rank correlation takes."""
 VOTES, WITHIN = 5, 100
 """So many splits tell the pace in a run, each with the run of it that is nearest, of so many on either side."""
 Paces = Mapping[tuple[str, int], float]
@@ -32,14 +32,12 @@ class SplitAudit:
     Attributes:
         error: Predicted ÷ measured throughput − 1; above 0 it promised too much.
         settled_error: The same, had the machine been as fast in each run as when the model was profiled.
-        kept: Whether that throughput lies in the interval that was promised; None where there is none.
         predicted_s: Seconds a minibatch in the steady state; likewise ``settled_s``.
     """
 
     partition: str
     error: float
     settled_error: float
-    kept: bool | None
     predicted_s: float
     settled_s: float
 
@@ -80,7 +78,7 @@ def audit(
         runs: Of all contenders, in the order in which they ran.
         comparable: As in ``Comparison``; if not, there is nothing to audit.
     """
-    ran = [part for part in partitions if part.same_as is None and part.throughput_samples_per_s]
+    ran = [part for part in partitions if part.same_as is None and part.by_round]
     if not comparable or not ran:
         why = "no split ran" if comparable else "they do not cover shared cores"
         return Audit(
@@ -141,12 +139,10 @@ def _split(part: Contender, batch_size: int, runs: Sequence[RunRecord], paces: P
         period_s / paces.get((part.name, run.round), 1.0) for period_s, run in zip(periods_s, own, strict=True)
     )
     predicted_s = batch_size / part.predicted_throughput_samples_per_s
-    expected = part.plan.predicted.expected
     return SplitAudit(
         partition=part.name,
         error=measured_s / predicted_s - 1,
         settled_error=settled_s / predicted_s - 1,
-        kept=expected.low <= batch_size / settled_s <= expected.high if expected else None,
         predicted_s=predicted_s,
         settled_s=settled_s,
     )
@@ -155,16 +151,21 @@ def _split(part: Contender, batch_size: int, runs: Sequence[RunRecord], paces: P
 def _verdict(splits: Sequence[SplitAudit], order: float | None, pace: float | None) -> str:
     """Say how well the promises were kept, and what the machine's pace was."""
     errors = [abs(split.settled_error) for split in splits]
-    kept = "" if order is None else f"order {'right' if order >= ORDERED else 'not right'} ({order:.2f}), "
-    taken_out = ""
-    if pace and f"{abs(pace - 1):.0%}" != "0%":
-        slower = "slower" if pace > 1 else "faster"
-        taken_out = f"with the machine, {abs(pace - 1):.0%} {slower} than when profiled, taken out, "
-    sentence = f"Predictions: {kept}{taken_out}off by {mean(errors):.0%}"
+    sentence = f"Predictions were off by {mean(errors):.0%}"
+    if pace and abs(pace - 1) >= PACE_SAID:
+        sentence = f"The machine ran {pace:.2f} times as long as when profiled; but for that, p{sentence[1:]}"
     if len(splits) > 1:
         worst = max(splits, key=lambda split: abs(split.settled_error))
         sentence += f" on average, {abs(worst.settled_error):.0%} at most ({worst.partition})"
-    inside = [split.kept for split in splits if split.kept is not None]
-    if inside:
-        sentence += f", {sum(inside)} of {len(inside)} in range"
+    if order is not None:
+        sentence += f", their order was {'right' if order >= ORDERED else 'not right'} ({order:.2f})"
     return f"{sentence}."
+
+
+def spearman(first: Sequence[float], other: Sequence[float]) -> float | None:
+    """Return Spearman's rank correlation; None for fewer than ``FEWEST_PAIRS``, or where either side is one value."""
+    from scipy import stats
+
+    if len(first) < FEWEST_PAIRS or len(set(first)) == 1 or len(set(other)) == 1:
+        return None
+    return float(stats.spearmanr(first, other).statistic)

@@ -17,11 +17,11 @@ from profiler.capture import captured_model
 from profiler.cli import note
 from profiler.commands import command
 from profiler.machine import this_machine
-from profiler.profile import Profile, profile_warnings
+from profiler.profile import Profile
 from profiler.settings import Config
 from runtime.baselines import why_left_out
 from runtime.compare.comparison import Comparison
-from runtime.compare.contender import Contender, one_core, one_process
+from runtime.compare.contender import Contender, one_core, plain_pytorch
 from runtime.compare.request import Request
 from runtime.compare.resume import find_comparison
 from runtime.pipeline import core_count, default_clock
@@ -102,7 +102,7 @@ def _begun(config: Config, settings: Settings, request: Request, *, quick: bool,
     plans = plans_of(models, list(request.asked), schemes, report)
     plans |= spaced_splits(models.whole, request.distinct_splits, {plan.split for plan in plans.values()})
     plans = {name: _scheduled(plan, request, settings.clock) for name, plan in plans.items()}
-    if without := why_left_out(request.cores) if request.baselines else "":
+    if without := why_left_out(config, set(request.cores), request.data):
         report(without)
     minibatches = plans[reference_of(plans)].predicted.minibatches
     wholes = [planner.profile for planner in (models.whole, models.lowered_whole) if planner]
@@ -112,7 +112,7 @@ def _begun(config: Config, settings: Settings, request: Request, *, quick: bool,
         plans,
         models.whole.profile,
         whole=min(wholes, key=lambda own: own.whole_step_s),
-        baselines=request.baselines and not without,
+        plain=not without,
         left_out=left_out,
         forms=" ".join(forms),
         chain=chain_of(models.whole, schemes, minibatches) if request.num_stages > 1 else None,
@@ -126,7 +126,7 @@ def new_comparison(
     profile: Profile,
     *,
     whole: Profile,
-    baselines: bool,
+    plain: bool,
     left_out: Sequence[str],
     forms: str,
     chain: Chain | None = None,
@@ -139,8 +139,8 @@ def new_comparison(
         plans: The partitions by name, each under the schedule that is to run.
         profile: What they were planned with, all layers whole.
         whole: Of the model in the precision in which it runs in one process.
-        baselines: Whether one process with a thread for each stage runs beside them, as installed and tuned.
-        left_out: Why partitions and baselines that were asked for are not among them.
+        plain: Whether plain PyTorch runs beside them.
+        left_out: Why partitions that were asked for, or plain PyTorch, are not among them.
         forms: What was chosen of precision and slices, in sentences.
         chain: What its layers cost along their captured order.
     """
@@ -149,7 +149,7 @@ def new_comparison(
         Contender(name=name, split=plan, same_as=None if names[at] == name else names[at])
         for (name, plan), at in zip(plans.items(), first, strict=True)
     ]
-    threads = [one_process(len(request.cores), tuned=tuned) for tuned in (False, True)] if baselines else []
+    beside = [plain_pytorch(len(set(request.cores)))] if plain else []
     return Comparison(
         request=request,
         model_digest=profile.model_digest,
@@ -162,12 +162,11 @@ def new_comparison(
         began_at=datetime.now(UTC).isoformat(timespec="seconds"),
         command=command_line(),
         typed=profile.typed,
-        profile_warnings=tuple(profile_warnings(profile)),
         layers=tuple(replace(layer, forward=None, backward=None, update=None) for layer in profile.layers),
         chain=chain,
         plain_step_s=whole.whole_step_s,
         whole_precision=whole.precision,
-        contenders=(*partitions, one_core(), *threads),
+        contenders=(*partitions, one_core(), *beside),
     )
 
 

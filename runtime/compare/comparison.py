@@ -4,7 +4,6 @@ It holds what was asked for, who takes part, and what was measured, in order; so
 All else is worked out when asked, and what is short is written beside when it is kept: a reader works it out anew.
 """
 
-from collections.abc import Collection
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Annotated, Any, ClassVar, Literal
@@ -16,13 +15,16 @@ from profiler.files import values_of
 from profiler.profile import FP32, Layer, Machine, Seconds
 from profiler.shown import Shown
 from runtime.compare.audit import Audit, audit
-from runtime.compare.contender import ONE_CORE, Contender, RunRecord, Spread
-from runtime.compare.race import slower_than_the_leader
-from runtime.compare.ranking import Ranking, ranking, ratio_of
+from runtime.compare.contender import ONE_CORE, Contender, RunRecord
+from runtime.compare.posterior import Estimate, Posterior, Speeds, posterior
+from runtime.compare.race import out_of_the_race
+from runtime.compare.ranking import Ranking, decided, ranking
 from runtime.compare.request import Request
 from runtime.results import Clock, is_comparable
 
-FORMAT_VERSION: Literal[15] = 15
+FORMAT_VERSION: Literal[16] = 16
+FEWEST_ROUNDS = 2
+"""However clear the first round was, there is a second: one run may have met with anything."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,16 +36,15 @@ class Comparison(Shown):
         clock: ``virtual`` where stages took turns on the cores: then times of partitions are those of a machine with a
             core for every stage, worked out from what each action took.
         core_count: How many physical cores the stages had.
-        left_out: What does not run, and why: partitions that the model does not allow, baselines that want more cores.
+        left_out: What does not run, and why: partitions that the model does not allow, or plain PyTorch.
         forms: What was chosen of precision and slices, in sentences; nothing where nothing was.
         reference: The partition that ratios are about.
-        profile_warnings: What casts doubt on the profile behind the predictions.
         command: What was typed; ``typed``, the options in it that name the model and its minibatch.
         layers: As profiled, all whole, without the samples.
         chain: What they cost along their captured order, for a page in which cuts are moved.
         plain_step_s: What the model's plain step took on one core when it was profiled.
         whole_precision: In which it runs whole, on one core or several: ``fp32``, or ``bf16`` under torch's autocast.
-        contenders: Partitions, one core, and baselines, with their runs.
+        contenders: Partitions, one core, and plain PyTorch, with their runs.
     """
 
     request: Request
@@ -57,13 +58,12 @@ class Comparison(Shown):
     began_at: str
     command: str
     typed: tuple[str, ...] = ()
-    profile_warnings: tuple[str, ...]
     layers: tuple[Layer, ...]
     chain: Chain | None = None
     plain_step_s: Seconds
     whole_precision: Literal["fp32", "bf16"] = FP32
     contenders: Annotated[tuple[Contender, ...], Meta(min_length=2)]
-    format_version: Literal[15] = FORMAT_VERSION
+    format_version: Literal[16] = FORMAT_VERSION
     table: ClassVar[str] = "runtime.report.screen:show_comparison"
 
     def as_file(self) -> dict[str, Any]:
@@ -71,7 +71,11 @@ class Comparison(Shown):
         contenders = [
             values_of(own)
             | self.contender(own.name).figures
-            | {"ratio": self.ratio(own.name), "rank": self.rank(own.name)}
+            | {
+                "throughput_samples_per_s": self.speed(own.name),
+                "behind": self.behind(own.name),
+                "rank": self.rank(own.name),
+            }
             for own in self.contenders
         ]
         order = [part.name for part in self.standing]
@@ -111,13 +115,18 @@ class Comparison(Shown):
         return tuple(part.name for part in self.partitions if part.same_as is None)
 
     @property
-    def baselines(self) -> tuple[Contender, ...]:
-        """The processes with several threads."""
-        return tuple(own for own in self.contenders if own.threads > 1)
+    def plain(self) -> Contender | None:
+        """Plain PyTorch; None where it was left out."""
+        return next((own for own in self.contenders if own.threads > 1), None)
+
+    @property
+    def unsplit(self) -> tuple[Contender, ...]:
+        """What one would run instead of a split: the plain step on one core, and plain PyTorch."""
+        return tuple(own for own in self.contenders if own.threads)
 
     @property
     def running(self) -> tuple[str, ...]:
-        """All who run: the distinct splits, one core, and the baselines."""
+        """All who run: the distinct splits, one core, and plain PyTorch."""
         return tuple(own.name for own in self.contenders if own.same_as is None)
 
     def contender(self, name: str) -> Contender:
@@ -135,36 +144,54 @@ class Comparison(Shown):
         return self.contender(ONE_CORE)
 
     @cached_property
-    def _ranking(self) -> Ranking:
-        splits = {part.name: part.by_round for part in self.partitions if part.same_as is None}
-        return ranking(splits, self.ours.ran_as)
+    def _known(self) -> Posterior | None:
+        """What all runs say; None where none came through."""
+        return _known(self._speeds(self.request.repeats))
+
+    @cached_property
+    def ranking(self) -> Ranking:
+        """How the distinct splits stand to each other."""
+        return self._ranked(self._known, self.rounds)
+
+    def _ranked(self, known: Posterior | None, rounds: int) -> Ranking:
+        if known is None:
+            return Ranking(self.splits, {}, (), firm=False, more_rounds=1)
+        return ranking(known, self.splits, rounds)
 
     @property
     def standing(self) -> tuple[Contender, ...]:
         """The distinct splits, fastest first."""
-        return tuple(self.contender(name) for name in self._ranking.order)
+        return tuple(self.contender(name) for name in self.ranking.order)
 
     @property
     def came_through(self) -> tuple[Contender, ...]:
         """The distinct splits of which a run came through, fastest first."""
-        return tuple(part for part in self.standing if part.throughput_samples_per_s)
+        return tuple(part for part in self.standing if part.by_round)
 
     def rank(self, name: str) -> int | None:
-        """Return 1 for the fastest partition; those that noise cannot tell apart share a rank.
+        """Return 1 for the fastest partition; those that cannot be told apart share a rank.
 
-        None where noise, or too few rounds with the reference, leave its place open, and of what is no partition.
-        ``runtime.compare.ranking`` says how.
+        None of what did not run, and of what is no partition. ``runtime.compare.ranking`` says how.
         """
-        return self._ranking.ranks.get(self.contender(name).ran_as)
+        return self.ranking.ranks.get(self.contender(name).ran_as)
 
-    def ratio(self, name: str) -> Spread | None:
-        """Return how many times as fast the reference ran as a contender, round by round; None where none has both."""
-        own = self.contender(name)
-        return self._ranking.ratios.get(own.ran_as) if own.split else self.between(self.reference, name)
+    def speed(self, name: str) -> Estimate | None:
+        """Return the speed of a contender, in samples/s; None where no run came through.
 
-    def between(self, one: str, other: str) -> Spread | None:
-        """Return how many times as fast one contender ran as another, round by round; None where no round has both."""
-        return ratio_of(self.contender(one).by_round, self.contender(other).by_round)
+        One core's and plain PyTorch's are on the wall clock.
+        """
+        name = self.contender(name).ran_as
+        return self._known.speed(name) if self._known and name in self._known.names else None
+
+    def behind(self, name: str) -> Estimate | None:
+        """Return how many times as fast the fastest split is as a contender; None where either did not run."""
+        return self.between(self.ranking.order[0], name)
+
+    def between(self, one: str, other: str) -> Estimate | None:
+        """Return how many times as fast one contender is as another; None where either did not run."""
+        one, other = self.contender(one).ran_as, self.contender(other).ran_as
+        known = self._known
+        return known.ratio(one, other) if known and {one, other} <= set(known.names) else None
 
     @cached_property
     def audit(self) -> Audit:
@@ -181,56 +208,50 @@ class Comparison(Shown):
         """Who is out of the race, each with the round after which it was."""
         return self.race[1]
 
-    @cached_property
-    def race(self) -> tuple[int, dict[str, int]]:
-        """How many rounds are done, and whom they have dropped, each with the round after which it was.
+    @property
+    def complete(self) -> bool:
+        """Whether there are no more rounds: all that were asked for are done, or more would not change the answer."""
+        return self.rounds >= self.request.repeats or self.race[2]
 
-        Splits race against each other; a baseline races against all. The reference, which ratios are about, and the
-        plain step run in every round.
+    @cached_property
+    def race(self) -> tuple[int, dict[str, int], bool]:
+        """How many rounds are done, whom they have dropped, each with the round after which it was, and if it is over.
+
+        Splits race against each other; the plain step and plain PyTorch run in every round.
         """
         have = {(run.round, run.name) for run in self.runs}
-        done, dropped = 0, dict[str, int]()
-        while done < self.request.repeats and all(
-            (done + 1, name) in have for name in self.running if name not in dropped
+        promises = {part.name: part.predicted_throughput_samples_per_s for part in self.partitions}
+        done, dropped, over = 0, dict[str, int](), False
+        while (
+            done < self.request.repeats
+            and not over
+            and all((done + 1, name) in have for name in self.running if name not in dropped)
         ):
             done += 1
             if not self.request.full:
-                dropped |= dict.fromkeys(self._slower_after(done, dropped), done)
-        return done, dropped
+                speeds = self._speeds(done)
+                racing = {name: speeds[name] for name in self.splits}
+                dropped |= dict.fromkeys(out_of_the_race(racing, promises, racing.keys() - dropped), done)
+                over = done >= FEWEST_ROUNDS and self._settled(speeds, done)
+        return done, dropped, over
 
-    def _slower_after(self, done: int, dropped: Collection[str]) -> list[str]:
-        """Return whom one more round drops."""
-        speeds = self._speeds(done)
-        slower = self._slower_splits(done, dropped)
-        slower += set(slower_than_the_leader(speeds, speeds.keys() - dropped, done)) - set(self.splits)
-        return [name for name in slower if name != self.reference]
+    def _settled(self, speeds: Speeds, done: int) -> bool:
+        """Say whether some rounds tell which split is the fastest, and whether it is faster than what runs unsplit."""
+        known = _known(speeds)
+        ranked = self._ranked(known, done)
+        unsplit = [own.name for own in self.unsplit if speeds[own.name]]
+        return (
+            ranked.firm and known is not None and all(decided(known.ratio(ranked.order[0], name)) for name in unsplit)
+        )
 
-    def _slower_splits(self, done: int, dropped: Collection[str]) -> list[str]:
-        """Return which splits that are still in the race are slower than the fastest beyond doubt."""
-        speeds = self._speeds(done)
-        splits = {name: speeds[name] for name in self.splits}
-        return slower_than_the_leader(splits, splits.keys() - dropped, done)
-
-    def _speeds(self, done: int) -> dict[str, dict[int, float]]:
-        """Return the throughput of splits and baselines by round, of those that are done."""
+    def _speeds(self, done: int) -> Speeds:
+        """Return the throughput of all who run by round, in the rounds up to one."""
         return {
             name: {number: speed for number, speed in self.contender(name).by_round.items() if number <= done}
             for name in self.running
-            if name != ONE_CORE
         }
 
-    @cached_property
-    def beaten(self) -> frozenset[str]:
-        """The splits that are slower than the fastest one beyond doubt, be they in the race or not."""
-        dropped = {name for name in self.splits if name in self.dropped}
-        return frozenset(dropped | set(self._slower_splits(self.rounds, dropped)))
 
-    @property
-    def open(self) -> tuple[str, ...]:
-        """The splits that may still be faster than the one that ran fastest, in their order."""
-        return tuple(part.name for part in self.came_through[1:] if part.name not in self.beaten)
-
-    @property
-    def complete(self) -> bool:
-        """Whether every round that was asked for is done."""
-        return self.rounds >= self.request.repeats
+def _known(speeds: Speeds) -> Posterior | None:
+    """Return what runs say; None where none came through."""
+    return posterior(speeds) if any(speeds.values()) else None

@@ -13,31 +13,12 @@ from msgspec import Meta
 
 from optimizer.plan import Plan, Share
 from profiler.profile import Name, Seconds
-from profiler.rounds import interval
 from runtime.results import Bar, SamplesPerS, StageMeasurement
 
 ONE_CORE = "one core"
 """The contender that is the model's plain step on one core, which does nothing else: what a pipeline has to beat."""
 Rounds = Mapping[int, float]
 """Throughput by round."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Spread:
-    """The median of some runs with a 95% bootstrap interval."""
-
-    median: float
-    low: float
-    high: float
-    runs: Annotated[tuple[float, ...], Meta(min_length=1)]
-
-
-def spread_of(values: Sequence[float]) -> Spread | None:
-    """Return the median of the values with its interval; None where there are none."""
-    if not values:
-        return None
-    middle, low, high = interval(values)
-    return Spread(median=middle, low=low, high=high, runs=tuple(values))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,13 +65,12 @@ class StageComparison:
 
 @dataclass(frozen=True, kw_only=True)
 class Contender:
-    """What runs in every round: a split, the plain step on one core, or one process with several threads.
+    """What runs: a split, the plain step on one core, or plain PyTorch with a thread for each core.
 
     Attributes:
         split: The plan of a split, under the schedule that runs; None of what trains the whole model in one process.
         same_as: Which split has the same cuts and runs for this one, which does not; None where it runs itself.
-        threads: How many the one process has; 0 of a split.
-        tuned: Whether that process runs under our process settings; otherwise as installed.
+        threads: How many what runs unsplit has; 0 of a split.
         runs: In their order.
     """
 
@@ -98,7 +78,6 @@ class Contender:
     split: Plan | None = None
     same_as: str | None = None
     threads: Annotated[int, Meta(ge=0)] = 0
-    tuned: bool = True
     runs: tuple[RunRecord, ...] = ()
 
     @property
@@ -122,15 +101,10 @@ class Contender:
         """The throughput of each round that it came through."""
         return {run.round: run.throughput_samples_per_s for run in self._ran}
 
-    @cached_property
-    def throughput_samples_per_s(self) -> Spread | None:
-        """Over the rounds; None where no run came through. One core's and one process's are on the wall clock."""
-        return spread_of(list(self.by_round.values()))
-
     @property
-    def makespan_s(self) -> Spread | None:
-        """Of a split's runs; None where no run came through."""
-        return spread_of([run.makespan_s for run in self._ran])
+    def makespan_s(self) -> Seconds | None:
+        """The median of a split's runs; None where no run came through."""
+        return median(run.makespan_s for run in self._ran) if self._ran else None
 
     @property
     def foreign_load(self) -> float:
@@ -151,14 +125,13 @@ class Contender:
 
     @property
     def figures(self) -> dict[str, Any]:
-        """What its runs come to, for readers of a file; of a split, beside what was predicted."""
-        figures: dict[str, Any] = {"throughput_samples_per_s": self.throughput_samples_per_s}
-        if self.split:
-            figures |= {
-                "cuts": self.split.cuts, "makespan_s": self.makespan_s, "stages": self.stages,
-                "predicted_throughput_samples_per_s": self.predicted_throughput_samples_per_s,
-            }  # fmt: skip
-        return figures
+        """What a split's runs come to, for readers of a file, beside what was predicted."""
+        if not self.split:
+            return {}
+        return {
+            "cuts": self.split.cuts, "makespan_s": self.makespan_s, "stages": self.stages,
+            "predicted_throughput_samples_per_s": self.predicted_throughput_samples_per_s,
+        }  # fmt: skip
 
     @property
     def _ran(self) -> list[RunRecord]:
@@ -190,7 +163,6 @@ def one_core() -> Contender:
     return Contender(name=ONE_CORE, threads=1)
 
 
-def one_process(threads: int, *, tuned: bool) -> Contender:
-    """Return a process with so many threads, which has not run yet."""
-    name = f"one process, {threads} threads, {'tuned' if tuned else 'as installed'}"
-    return Contender(name=name, threads=threads, tuned=tuned)
+def plain_pytorch(threads: int) -> Contender:
+    """Return plain PyTorch with so many threads, which has not run yet."""
+    return Contender(name=f"plain PyTorch, {threads} threads", threads=threads)

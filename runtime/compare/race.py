@@ -1,74 +1,42 @@
-"""Decide who stays in the race: a contender runs as long as it may still be the fastest.
+"""Decide who goes on in the race: a split runs again as long as it may still be the fastest.
 
-After each round from the second on, the logarithms of all speeds so far are fitted by contender and round,
+After each round the posterior of all speeds, of promises and runs, gives each split that is still in the race a chance:
+that nobody else in the race is faster than it by more than 1%. A split whose chance is below
 
-    log speed(c, r) = a(c) + b(r) + e(c, r),     e normal, independent, of a variance v(c)
+    L = 2.5% ÷ (K − 1)
 
-so that what a round had of the machine's mood is taken out, and what is left says how noisy runs are: v is the variance
-of the noisiest contender. After n rounds, with K contenders in all, one is dropped if it is behind the leader (the
-largest a) by more than 1%, and by more than
+is out, with K splits in all. Whoever is out stays so.
 
-    t(1 − L; residual degrees of freedom) · standard error of the difference of their a,   L = 5% ÷ 2^(n − 1) ÷ (K − 1)
+Were the posterior's assumptions right, a split would be the best, when it is dropped, with a chance below L; and each
+is dropped once at most. So the best would be dropped in fewer than (K − 1) · L = 2.5% of races, however many rounds
+there are and whenever one looks: no correction for looking often is due. They are not quite right, and 2.5% leave room
+for that. ``benchmarks/race.py`` simulates races with promises that are off by 15%, in wrong order, with heavy
+tails, rare slow runs, and contenders of different noise.
 
-The best is dropped only if one of the K − 1 others is taken for faster than it after some round. The chance of that is
-at most L for each of them after n rounds, so at most 5% · (1/2 + 1/4 + …) = 5% for all and the whole race, however
-many rounds there are: a race may be prolonged. Whoever is dropped stays so.
+Promises decide only who runs. What is said of the splits afterwards, and whether it is firm, rests on runs alone.
 
-Source: racing after Maron and Moore, "Hoeffding races", NIPS 1993, and Birattari et al., "A racing algorithm for
-configuring metaheuristics", GECCO 2002; a two-way layout with missing cells, by least squares, as in Scheffé, "The
-Analysis of Variance", 1959, section 4.2; Bonferroni's bound. The noisiest contender's variance in place of the pooled
-one is a precaution of ours: pooled, a best that is noisier than the others was dropped in 18% of simulated races.
-Simulated rounds hold the bound in a test: such ones, heavy tails, and rare slow runs among them.
+Source: racing after Maron and Moore, "Hoeffding races", NIPS 1993; that a posterior may be looked at after every run,
+Berger and Wolpert, "The likelihood principle", 1984, section 4.2.
 """
 
 from collections.abc import Collection, Mapping
-from math import log
 
-ALPHA = 0.05
-"""The chance of dropping the best, over the whole race, is at most this."""
-FIRST = 2
-"""After so many rounds, contenders are dropped for the first time."""
-TIED = 0.01
-"""Nobody is dropped who is behind by no more than this share: so near, it does not matter who wins."""
+from runtime.compare.posterior import Speeds, posterior
 
-Speeds = Mapping[str, Mapping[int, float]]
-"""Of each contender, its throughput by round."""
+LEVEL = 0.025
+"""The chance of dropping the best over the whole race, were all assumptions right."""
 
 
-def slower_than_the_leader(speeds: Speeds, racing: Collection[str], rounds: int) -> list[str]:
-    """Return which of those that are ``racing`` are slower than the leader beyond doubt.
+def out_of_the_race(speeds: Speeds, promises: Mapping[str, float], racing: Collection[str]) -> list[str]:
+    """Return which of those that are ``racing`` need no further run.
 
     Args:
-        speeds: Of all contenders, those that were dropped before among them, in the rounds up to ``rounds``; a run that
-            failed has none.
+        speeds: Of all splits, those that were dropped before among them; a run that failed has none.
+        promises: What their plans promise, in samples/s.
         racing: Who has not been dropped.
-        rounds: How many rounds there were.
     """
-    import numpy as np
-    from scipy import stats
-
-    names = [name for name, own in speeds.items() if own]
-    numbers = sorted({number for own in speeds.values() for number in own})
-    cells = [(row, numbers.index(number)) for row, name in enumerate(names) for number in speeds[name]]
-    places = [row for row, name in enumerate(names) if name in racing]
-    free = len(cells) - len(names) - len(numbers) + 1
-    if rounds < FIRST or len(places) < 2 or free < 1:
+    ran = [name for name, own in speeds.items() if own and name in racing]
+    if len(ran) < 2:
         return []
-    design = np.zeros((len(cells), len(names) + len(numbers)))
-    for cell, (row, column) in enumerate(cells):
-        design[cell, row] = design[cell, len(names) + column] = 1
-    logarithms = np.array([log(speed) for name in names for speed in speeds[name].values()])
-    inverse = np.linalg.pinv(design.T @ design)
-    effects = inverse @ design.T @ logarithms
-    squares = (logarithms - design @ effects) ** 2
-    freedom = 1 - np.einsum("ij,jk,ik->i", design, inverse, design)  # of each cell; they add up to ``free``
-    of_each = [design[:, row] == 1 for row in range(len(names))]
-    noisiest = max(float(sum(squares[own]) / max(sum(freedom[own]), 1e-9)) for own in of_each)
-    leader = max(places, key=lambda place: effects[place])
-    doubt = float(stats.t.ppf(1 - ALPHA / 2 ** (rounds - 1) / (len(speeds) - 1), free))
-    slower = []
-    for place in places:
-        spread = inverse[leader, leader] + inverse[place, place] - 2 * inverse[leader, place]
-        if effects[leader] - effects[place] > max(doubt * (noisiest * max(spread, 0.0)) ** 0.5, TIED):
-            slower.append(names[place])
-    return slower
+    known = posterior(speeds, promises)
+    return [name for name in ran if known.chance(name, ran) < LEVEL / (len(speeds) - 1)]

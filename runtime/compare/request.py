@@ -8,7 +8,6 @@ from msgspec import Meta
 from optimizer.cli import wanted_names
 from optimizer.planning import load_schemes
 from optimizer.schedule import ScheduleName
-from profiler.errors import ConfigError
 from profiler.machine import usable_cores
 from profiler.settings import Config, UpdateRule
 from runtime.pipeline import cores_for
@@ -26,9 +25,8 @@ class Request:
         asked: The partitions, those that the model does not allow included.
         distinct_splits: Evenly spaced splits join the partitions until so many are distinct.
         minibatches: Of each run; 0 for as many as a few seconds take.
-        repeats: How many rounds; a comparison with fewer is gone on with.
-        full: Whether every contender runs in every round; else those only that may still be the fastest.
-        baselines: Whether one process with several threads runs, too.
+        repeats: How many rounds at most; a comparison that is open after fewer is gone on with.
+        full: Whether every split runs in every round; else those only that may still be the fastest.
     """
 
     model: str
@@ -49,23 +47,16 @@ class Request:
     distinct_splits: Annotated[int, Meta(ge=0)]
     repeats: Annotated[int, Meta(ge=1)]
     full: bool
-    baselines: bool
 
 
-def request_of(config: Config, settings: Settings, *, baselines: bool, audit: bool = False) -> Request:
+def request_of(config: Config, settings: Settings, *, audit: bool = False) -> Request:
     """Return what is asked for.
 
     Args:
         config: The model, its minibatch, the rounds, the partitions.
         settings: How splits run.
-        baselines: Whether one process with several threads runs, too.
         audit: Whether evenly spaced splits run, too, to test predictions on.
     """
-    if baselines and settings.data:
-        raise ConfigError("--baselines train on synthetic data; leave --data out")
-    if baselines and (config.rule.clip or config.rule.clip_norm or config.loss):
-        raise ConfigError("--baselines train for cross-entropy and clip no gradients; leave loss, clip and clip_norm "
-                          "out of the configuration")  # fmt: skip
     return Request(
         model=config.name,
         batch_size=config.batch_size,
@@ -85,5 +76,4 @@ def request_of(config: Config, settings: Settings, *, baselines: bool, audit: bo
         distinct_splits=AUDITED_SPLITS if audit else 0,
         repeats=config.repeats,
         full=config.full,
-        baselines=baselines,
     )

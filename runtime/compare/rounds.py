@@ -1,7 +1,7 @@
 """Compare partitions of one model: run them round after round, in random order, and keep what is known after each run.
 
-In each round every contender that is still in the race runs once: the splits, the plain step on one core, the
-baselines. Who is follows from the runs so far, and the order of a round from its number, so a comparison that is taken
+In each round every contender that is still in the race runs once: the splits, the plain step on one core, and plain
+PyTorch. Who is follows from the runs so far, and the order of a round from its number, so a comparison that is taken
 up again goes on as it would have. A run that fails is noted, and the others go on; a round in which every split failed
 is the last.
 """
@@ -59,6 +59,8 @@ def compare(
 
 def steps(comparison: Comparison) -> Iterator[Step]:
     """Yield the runs that are still to be done, in order, as far as that is known: later rounds may have fewer."""
+    if comparison.complete:
+        return
     done = {(run.round, run.name) for run in comparison.runs}
     dropped = comparison.dropped
     for number in range(1, comparison.request.repeats + 1):

@@ -111,10 +111,10 @@ def _carry_out(
         step = yardstick.time(patience_s)
         return config.batch_size / step.step_s, step.foreign_load
 
-    def threads(*, tuned: bool) -> tuple[float, float]:
+    def plain() -> tuple[float, float]:
         request, step_s = comparison.request, comparison.plain_step_s
-        every = request.update_every
-        speed = run_baseline(as_long, request.cores, every, tuned=tuned, step_s=step_s, precision=precision)
+        cores = sorted(set(request.cores))
+        speed = run_baseline(as_long, cores, request.update_every, step_s=step_s, precision=precision)
         return speed, 0.0  # what else its cores worked for is not known
 
     with (
@@ -124,7 +124,7 @@ def _carry_out(
         if any(execution.captured.digest != comparison.model_digest for execution in executions.values()):
             raise ConfigError(f"{config.name} has changed since {job.path} was begun; measure it anew with --fresh")
         others: dict[str, Callable[[], tuple[float, float]]] = {ONE_CORE: one_core}
-        others |= {own.name: partial(threads, tuned=own.tuned) for own in comparison.baselines}
+        others |= {comparison.plain.name: plain} if comparison.plain else {}
         advance(0, _next(comparison))
         for latest in compare(comparison, executions, others, since):
             if in_the_way:

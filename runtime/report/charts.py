@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from optimizer.plan import timeline
 from profiler.report import MEBIBYTE, Drawing, drawing
 from runtime.compare import Comparison, Contender, RunRecord
-from runtime.report.findings import SPACED, called, own_splits
+from runtime.report.findings import SPACED, called, own_splits, samples_per_s
 from runtime.results import Bar
 from runtime.timeline import COLOURS, colour_key, draw_bars, kinds_in
 
@@ -56,9 +56,9 @@ _MOST_SPLITS = 9
 
 
 def speeds(comparison: Comparison) -> str:
-    """Return each contender's throughput with its interval, and what was predicted."""
+    """Return each contender's throughput, and what was predicted."""
     rows = comparison.came_through[::-1]
-    others = [row for row in (comparison.one_core, *comparison.baselines) if row.throughput_samples_per_s]
+    others = [row for row in comparison.unsplit if row.by_round]
     with picture(
         f"throughput of each partition, {_about(comparison)}", 0.9 + 0.27 * (len(rows) + len(others))
     ) as drawn:
@@ -66,19 +66,17 @@ def speeds(comparison: Comparison) -> str:
         labels = []
         contenders = [*others[::-1], *rows]
         for place, row in enumerate(contenders):
-            spread = row.throughput_samples_per_s
-            assert spread is not None
-            axes.barh(place, spread.median, 0.62, color=MUTED, alpha=0.85 if row.split else 0.4)
-            axes.plot([spread.low, spread.high], [place, place], color=INK, linewidth=1.4)
+            speed = samples_per_s(comparison, row)
+            axes.barh(place, speed, 0.62, color=MUTED, alpha=0.85 if row.split else 0.4)
             if row.split:
                 axes.plot(row.predicted_throughput_samples_per_s, place, "D", color="none", mec=INK, ms=4.5, mew=1)
             if row.split and row is contenders[-1]:
-                _mark(axes, "◀ fastest", max(spread.high, row.predicted_throughput_samples_per_s), place)
-            labels.append(called(comparison, row) if row.split else _short(row))
+                _mark(axes, "◀ fastest", max(speed, row.predicted_throughput_samples_per_s), place)
+            labels.append(called(comparison, row) if row.split else row.name)
         axes.set_yticks(range(len(labels)), labels)
         axes.margins(x=0.18)
         axes.set_xlim(left=0)
-        axes.set_xlabel("samples/s; — range, ◇ predicted")
+        axes.set_xlabel("samples/s; ◇ predicted")
         axes.grid(visible=False, axis="y")
     return drawn.svg.decode()
 
@@ -203,10 +201,6 @@ def _bars(axes: "Axes", rows: Sequence[Sequence[Bar]], label: str) -> None:
 def _legend(figure: "Figure", kinds: Iterable[str]) -> None:
     handles = colour_key(kinds)
     figure.legend(handles=handles, loc="outside upper center", ncols=len(handles))
-
-
-def _short(own: Contender) -> str:
-    return own.name.removeprefix("one process, ").replace("as installed", "inst.")
 
 
 def _about(comparison: Comparison) -> str:

@@ -4,10 +4,10 @@ from collections.abc import Sequence
 
 from optimizer.plan import Plan
 from profiler.profile import FP32
-from profiler.report import counted, mib
-from runtime.compare import ONE_CORE, Comparison, Contender, Spread, coverage, tied
+from profiler.report import counted, mib, typed
+from runtime.compare import Comparison, Contender, Estimate, apart, decided
 from runtime.pipeline import taking_turns
-from runtime.report.warnings import COVERAGE_WANTED, undecided
+from runtime.report.warnings import too_loud
 
 SPACED = "spaced-"
 TIMES = 2.0
@@ -18,12 +18,6 @@ def title(comparison: Comparison) -> str:
     """Return what was compared, in a few words."""
     asked = comparison.request
     return f"{asked.model}, batch {asked.batch_size}, {counted(asked.num_stages, 'stage')}"
-
-
-def rivals(comparison: Comparison) -> list[Contender]:
-    """Return the partitions that the optimized one is compared with: the schemes, and whatever else has a name."""
-    named = [part for part in comparison.partitions if part.name != comparison.reference]
-    return [part for part in named if not part.name.startswith(SPACED)] or named
 
 
 def own_splits(comparison: Comparison) -> list[Contender]:
@@ -37,55 +31,47 @@ def called(comparison: Comparison, part: Contender) -> str:
 
 
 def answer(comparison: Comparison) -> str:
-    """Say which split is the fastest, and by how much, as the ranks have it."""
-    splits = comparison.came_through
+    """Say which split is the fastest, and by how much, as the ranks have it; nothing where the machine was too loud."""
+    splits, ties = comparison.came_through, comparison.ranking.ties
     if not splits:
         return "No split came through."
+    if too_loud(comparison):
+        return ""
     best, *others = splits
     if not others:
         only = "" if len(comparison.standing) > 1 else ", the only split"
-        return f"{called(comparison, best)}{only}: {samples_per_s(best):.1f} samples/s."
-    first, ranks = comparison.rank(best.name), {part.name: comparison.rank(part.name) for part in others}
-    ties = [part for part in others if ranks[part.name] == first is not None]
-    slower = [part for part in others if ranks[part.name] != first is not None and ranks[part.name] is not None]
-    names = listed([called(comparison, part) for part in (best, *ties)])
-    if first is None:
-        said = f"{names} ran fastest{'' if comparison.rounds < 2 else ', but noise leaves its place open'}"
-        return f"{said}: {_ahead_of(comparison, best, others)}."
-    single = f"{names} leads" if undecided(comparison) else f"{names} is the fastest"
-    said = f"{names} are too close to tell apart" if ties else single
-    who = f"; {best.name} is " if ties else ": "
-    return f"{said}{f'{who}{_ahead_of(comparison, best, slower)}, the next' if slower else ''}."
+        return f"{called(comparison, best)}{only}: {samples_per_s(comparison, best):.1f} samples/s."
+    if not comparison.ranking.firm:
+        return f"{called(comparison, best)} leads: {_ahead_of(comparison, best, others[0])}, the next."
+    if not ties:
+        return f"{called(comparison, best)} is the fastest: {_ahead_of(comparison, best, others[0])}, the next."
+    names = listed([called(comparison, part) for part in (best, *others) if part is best or part.name in ties])
+    behind = next((part for part in others if part.name not in ties), None)
+    slower = f"; {best.name} is {_ahead_of(comparison, best, behind)}" if behind else ""
+    return f"{names} are too close to tell apart{slower}."
 
 
-def _ahead_of(comparison: Comparison, best: Contender, slower: Sequence[Contender]) -> str:
-    """Say by how much the fastest split is ahead of the first of those behind it, if they share a round."""
-    ratio = comparison.between(best.name, slower[0].name)
-    return ahead(ratio, slower[0].name) if ratio else f"ahead of {slower[0].name}"
+def _ahead_of(comparison: Comparison, best: Contender, other: Contender) -> str:
+    """Say by how much the fastest split is ahead of another."""
+    ratio = comparison.between(best.name, other.name)
+    assert ratio
+    return ahead(ratio, other.name)
 
 
-def samples_per_s(part: Contender) -> float:
-    """Return the median throughput of a split that came through."""
-    assert part.throughput_samples_per_s
-    return part.throughput_samples_per_s.median
-
-
-def in_order(comparison: Comparison, parts: Sequence[Contender]) -> list[Contender]:
-    """Return one partition of each split, fastest first; of several, the one that ran, if it is among them."""
-    first: dict[str, Contender] = {}
-    for part in parts:
-        first.setdefault(part.ran_as, part)
-    return [first[part.name] for part in comparison.standing if part.name in first]
+def samples_per_s(comparison: Comparison, part: Contender) -> float:
+    """Return the speed of a contender that came through."""
+    speed = comparison.speed(part.name)
+    assert speed
+    return speed.median
 
 
 def insight(comparison: Comparison) -> str:
-    """Say why a split is fast: its slowest stage sets the pace."""
-    ours = f"Why: the slowest stage has {_largest_share(comparison.ours.plan):.0%} of the time in "
-    ours += comparison.reference
-    slow = min(rivals(comparison), key=lambda part: part.predicted_throughput_samples_per_s, default=None)
-    if slow is None or slow.ran_as == comparison.ours.ran_as:
-        return f"{ours}."
-    return f"{ours}, {_largest_share(slow.plan):.0%} in {slow.name}."
+    """Say why the fastest split is: its slowest stage sets the pace."""
+    if not comparison.came_through:
+        return ""
+    best, *others = comparison.came_through
+    why = f"Why: the slowest stage has {_largest_share(best.plan):.0%} of the time in {best.name}"
+    return f"{why}, {_largest_share(others[-1].plan):.0%} in {others[-1].name}." if others else f"{why}."
 
 
 def largest_layer(comparison: Comparison) -> str:
@@ -104,42 +90,71 @@ def _largest_share(plan: Plan) -> float:
     return max(times) / (sum(times) or 1.0)
 
 
+PAYS, DOES_NOT, OPEN = "It pays to split", "It does not pay to split", "Whether it pays to split is open"
+
+
 def worth(comparison: Comparison) -> str:
-    """Say whether to pipeline at all: how the fastest split fared against one core and the baselines."""
-    splits = comparison.came_through
-    if not splits or not comparison.comparable or comparison.request.num_stages == 1:
+    """Say whether to split at all: how the fastest split fared against one core and plain PyTorch."""
+    pays = _pays(comparison)
+    if not pays or too_loud(comparison) or not comparison.comparable:
         return ""
-    best = splits[0]
-    alone = comparison.between(best.name, ONE_CORE)
-    if alone is None:
-        return ""
-    rows = [
-        (ratio, baseline.name)
-        for baseline in comparison.baselines
-        if (ratio := comparison.between(best.name, baseline.name)) is not None
-    ]
-    sentence = f"{_pays([alone, *(ratio for ratio, _ in rows)])}: {best.name} {_is(alone, 'one core')}"
-    if rows:
-        sentence += f", and {_is(*min(rows, key=lambda row: row[0].median))}, the fastest of what else there is"
-    return f"{sentence}."
+    told = [ahead(ratio, own.name) for own, ratio in _against_unsplit(comparison)]
+    return f"{pays}: {comparison.came_through[0].name} is {' and '.join(told)}."
 
 
-def _pays(ratios: Sequence[Spread]) -> str:
-    """Say whether it pays to pipeline, by how many times as fast the best split ran as each alternative."""
-    nearest = min(ratios, key=lambda ratio: ratio.median)
-    if len(nearest.runs) == 1:
-        return "One round cannot tell whether it pays to pipeline"
-    pays = "It is as fast" if tied(nearest) else "It pays" if nearest.median > 1 else "It does not pay"
-    return f"{pays} to pipeline"
+def advice(comparison: Comparison, training: str) -> str:
+    """Say what to do: train with the fastest split, or not to split; nothing where that is not known.
+
+    Args:
+        comparison: What is known.
+        training: The command that trains with the fastest split.
+    """
+    if too_loud(comparison) or not comparison.came_through:
+        return ""
+    ratios = _against_unsplit(comparison)
+    unsplit, nearest = min(ratios, key=lambda pair: pair[1].median, default=(None, None))
+    if unsplit and _pays(comparison) == DOES_NOT:
+        return f"Do not split: train with {unsplit.name}, torch.set_num_threads({unsplit.threads})."
+    if nearest and nearest.median < 1:
+        return ""
+    best, where = comparison.came_through[0].name, f"With {counted(comparison.request.num_stages, 'core')}, train"
+    return typed(f"{'Train' if comparison.clock == 'wall' else where} with {best}:", training)
+
+
+def _pays(comparison: Comparison) -> str:
+    """Return whether it pays to split, in words; nothing where nothing ran unsplit, or of one stage."""
+    ratios = sorted((ratio for _, ratio in _against_unsplit(comparison)), key=lambda ratio: ratio.median)
+    if not ratios:
+        return ""
+    if all(map(apart, ratios)):
+        return PAYS
+    return DOES_NOT if decided(ratios[0]) and not apart(ratios[0]) else OPEN
+
+
+def _against_unsplit(comparison: Comparison) -> list[tuple[Contender, Estimate]]:
+    """Return how many times as fast the fastest split is as one core and plain PyTorch; nothing of one stage."""
+    if not comparison.came_through or comparison.request.num_stages == 1:
+        return []
+    best = comparison.came_through[0].name
+    return [(own, ratio) for own in comparison.unsplit if (ratio := comparison.between(best, own.name))]
 
 
 def fairness(comparison: Comparison) -> str:
-    """Say of the baselines how fair it is to compare their throughput, with a blank before."""
-    if not comparison.baselines:
+    """Say of plain PyTorch how fair it is to compare with it, with a blank before."""
+    if not comparison.plain:
         return ""
     precision = comparison.whole_precision
-    lower = "" if precision == FP32 else f" Baselines run under autocast, in {precision}."
-    return f" Baselines take as many samples an update.{lower}"
+    lower = "" if precision == FP32 else f" under autocast, in {precision},"
+    return f" Plain PyTorch runs{lower} on synthetic data, with as many samples an update, on the cores that there are."
+
+
+def not_these_cores(comparison: Comparison) -> str:
+    """Say that splits were worked out for more cores than there are, where it is so."""
+    stages, cores = comparison.request.num_stages, comparison.core_count
+    if comparison.clock == "wall" or stages <= cores:
+        return ""
+    remedy = f": --stages {cores} measures it" if cores > 1 else ""
+    return f"Worked out for {stages} cores; this machine has {cores}{remedy}."
 
 
 def clock(comparison: Comparison) -> str:
@@ -152,20 +167,11 @@ def clock(comparison: Comparison) -> str:
 def race(comparison: Comparison) -> str:
     """Say who has had its runs before the last round."""
     out: dict[int, list[str]] = {}
-    rounds, dropped = comparison.race
-    for name, last in dropped.items():
-        if last < rounds:
+    for name, last in comparison.dropped.items():
+        if last < comparison.rounds:
             out.setdefault(last, []).append(name)
     told = "; ".join(f"after round {last}, {listed(names)}" for last, names in sorted(out.items()))
-    return f"Out of the race, as slower than the fastest beyond doubt: {told}. --full runs all of them." if told else ""
-
-
-def held(comparison: Comparison) -> str:
-    """Say what an interval is worth after so many rounds."""
-    spreads = [part.throughput_samples_per_s for part in comparison.came_through]
-    rounds = max((len(spread.runs) for spread in spreads if spread), default=comparison.rounds)
-    at_best = "" if coverage(rounds) >= COVERAGE_WANTED else " at best"
-    return f"hold the true median with {min(COVERAGE_WANTED, coverage(rounds)):.0%}{at_best}"
+    return f"Out of the race, for they cannot be the fastest: {told}. --full runs all of them." if told else ""
 
 
 def length_of_run(comparison: Comparison) -> str:
@@ -187,22 +193,16 @@ def memory(comparison: Comparison) -> str:
     return f"Memory: the largest stage, {number} of {best.name}, took {mib(peak)} MiB ({mib(planned)} predicted)."
 
 
-def ahead(ratio: Spread, other: str) -> str:
-    """Say what a ratio of speeds means: ``22% faster than x (range 7–37%)``, ``2.1 times as fast as x``."""
-    if ratio.median >= TIMES:
-        return f"{ratio.median:.1f} times as fast as {other}{_range(ratio, f'{ratio.low:.1f}–{ratio.high:.1f}')}"
-    ends = [100 * (end - 1) * (1 if ratio.median >= 1 else -1) for end in (ratio.low, ratio.high)]
-    interval = f"{min(ends):.0f}–{max(ends):.0f}%" if min(ends) >= 0 else f"{min(ends):.0f} to {max(ends):.0f}%"
-    way = "faster" if ratio.median >= 1 else "slower"
-    return f"{abs(ratio.median - 1):.0%} {way} than {other}{_range(ratio, interval)}"
-
-
-def _range(ratio: Spread, interval: str) -> str:
-    return f" (range {interval})" if len(ratio.runs) > 1 else ", in one round"
-
-
-def _is(ratio: Spread, other: str) -> str:
-    return f"ties with {other}" if tied(ratio) else f"is {ahead(ratio, other)}"
+def ahead(ratio: Estimate, other: str) -> str:
+    """Say what a ratio of speeds means: ``22% faster than x (7 to 37%)``, ``2.1 times as fast as x (1.9 to 2.3)``."""
+    shown = round(ratio.median, 2)  # as the tables have it
+    if shown >= TIMES:
+        return f"{shown:.1f} times as fast as {other} ({ratio.low:.1f} to {ratio.high:.1f})"
+    if shown == 1:
+        return f"as fast as {other} ({100 * (ratio.low - 1):.0f} to {100 * (ratio.high - 1):.0f}%)"
+    ends = sorted(100 * (end - 1) * (1 if shown >= 1 else -1) for end in (ratio.low, ratio.high))
+    way = "faster" if shown >= 1 else "slower"
+    return f"{abs(shown - 1):.0%} {way} than {other} ({ends[0]:.0f} to {ends[1]:.0f}%)"
 
 
 def listed(names: Sequence[str]) -> str:

@@ -1,4 +1,4 @@
-"""Render comparisons as one page, HTML that needs nothing else, or Markdown; from the files alone, again and again."""
+"""Render comparisons as one page, HTML that needs nothing else."""
 
 from collections.abc import Sequence
 from importlib.metadata import version
@@ -14,46 +14,38 @@ from runtime.report.findings import (
     answer,
     clock,
     fairness,
-    held,
-    in_order,
     insight,
     largest_layer,
     length_of_run,
     memory,
+    not_these_cores,
     race,
-    rivals,
     title,
     worth,
 )
-from runtime.report.tables import RANKS, leaders_table, splits_table, stages_table
-from runtime.report.warnings import firmness, left_to_say, mark
+from runtime.report.tables import RANKS, splits_table, stages_table
+from runtime.report.warnings import firmness, left_to_say, mark, remedy
 
 if TYPE_CHECKING:
     from jinja2 import Environment
 
 TEMPLATES = Path(__file__).parent / "templates"
-KINDS = (".html", ".md")
 _MOST_DETAILED = 4
 """So many comparisons have all their pictures in one page; of more, each has its speeds and its stages."""
 
 
-def write_reports(comparisons: Sequence[Comparison], paths: Sequence[Path]) -> None:
-    """Write a report on the comparisons to each path, in the form that its suffix names."""
-    for path, content in [(path, rendered(comparisons, path.suffix)) for path in paths]:
-        write_whole(path, content.encode())
+def write_report(comparisons: Sequence[Comparison], path: Path) -> None:
+    """Write a report on the comparisons."""
+    write_whole(path, rendered(comparisons).encode())
 
 
-def rendered(comparisons: Sequence[Comparison], suffix: str) -> str:
+def rendered(comparisons: Sequence[Comparison]) -> str:
     """Return the page; the same comparisons give the same text."""
     ordered = sorted(
         comparisons,
         key=lambda own: (own.request.model, own.request.num_stages, own.request.batch_size, own.began_at),
     )
-    template = _environment().get_template(f"report{suffix}")
-    context = _facts(ordered)
-    if suffix == ".html":
-        context |= _pictures(ordered)
-    return template.render(context)
+    return _environment().get_template("report.html").render(_facts(ordered) | _pictures(ordered))
 
 
 def _environment() -> "Environment":
@@ -67,7 +59,7 @@ def _environment() -> "Environment":
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    made.filters |= {"mib": mib, "counted": counted, "fairness": fairness, "held": held}
+    made.filters |= {"mib": mib, "counted": counted, "fairness": fairness}
     made.filters |= {"length_of_run": length_of_run, "mark": mark}
     return made
 
@@ -78,7 +70,6 @@ def _facts(comparisons: Sequence[Comparison]) -> dict[str, Any]:
         "version": version("stageplan"),
         "several": len(comparisons) > 1,
         "ranks": RANKS,
-        "leaders": leaders_table(comparisons, page=True),
         "comparisons": [_about(comparison, f"comparison-{number}") for number, comparison in enumerate(comparisons, 1)],
         "machines": list(dict.fromkeys(comparison.machine for comparison in comparisons)),
         "commands": list(dict.fromkeys(comparison.command for comparison in comparisons)),
@@ -91,11 +82,13 @@ def _about(comparison: Comparison, anchor: str) -> dict[str, Any]:
         "title": title(comparison),
         "anchor": anchor,
         "firmness": firmness(comparison),
+        "remedy": remedy(comparison),
+        "sentence": " ".join(
+            line for line in (not_these_cores(comparison), answer(comparison), worth(comparison)) if line
+        ),
         "lines": [
             line
             for line in (
-                answer(comparison),
-                worth(comparison),
                 insight(comparison),
                 largest_layer(comparison),
                 comparison.audit.verdict,
@@ -141,17 +134,10 @@ def _what_if(comparison: Comparison) -> str:
 
 
 def _timelines(comparison: Comparison) -> list[tuple[str, str]]:
-    """Return the names and pictures of the chosen splits: the reference, the fastest of the others and the slowest."""
+    """Return the names and pictures of the fastest split and of the slowest."""
     from runtime.report import charts
 
-    ours = comparison.ours
-    others = [
-        part
-        for part in in_order(comparison, rivals(comparison))
-        if comparison.ratio(part.name) and part.ran_as != ours.ran_as
-    ]
-    named = dict.fromkeys(part.ran_as for part in (ours, *others[:1], *others[-1:]))
-    chosen = [comparison.contender(name) for name in named]
-    longest_s = max(charts.timeline_s(part) for part in chosen)
+    chosen = list(dict.fromkeys([*comparison.came_through[:1], *comparison.came_through[-1:]]))
+    longest_s = max((charts.timeline_s(part) for part in chosen), default=0.0)
     drawn = {part.name: charts.timelines(comparison, part, longest_s) for part in chosen}
     return [(name, svg) for name, svg in drawn.items() if svg]

@@ -3,11 +3,11 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from profiler.report import counted
+from profiler.report import counted, typed
 from runtime.compare import Comparison
-from runtime.report.findings import answer, insight, memory, title, worth
+from runtime.report.findings import answer, insight, memory, not_these_cores, title, worth
 from runtime.report.tables import leaders_table, splits_table
-from runtime.report.warnings import REMEDY, firmness, left_to_say
+from runtime.report.warnings import CALLED, firmness, left_to_say, remedy
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -26,17 +26,17 @@ def show_comparison(comparison: Comparison, console: "Console", then: Sequence[s
         then: Lines at the end: where the details are, what to type next.
     """
     pace = comparison.partitions[0].plan.pace.words
-    firm, _, remedy = firmness(comparison).partition(REMEDY)
-    console.print(f"{title(comparison)}, {pace}, {comparison.clock} clock: {firm}")
-    if remedy:
-        console.print(f"{REMEDY.strip()} {remedy}", soft_wrap=True)
-    for line in (answer(comparison), worth(comparison), insight(comparison)):
+    console.print(f"{title(comparison)}, {pace}, {comparison.clock} clock: {firmness(comparison)}")
+    for line in (not_these_cores(comparison), answer(comparison), worth(comparison), insight(comparison)):
         if line:
             console.print(line)
     console.print(splits_table(comparison, MOST_ROWS))
-    for line in (comparison.audit.verdict, memory(comparison), _in_report(comparison)):
+    for line in (comparison.audit.verdict, memory(comparison), *comparison.left_out, _in_report(comparison)):
         if line:
             console.print(line)
+    if again := remedy(comparison):
+        lead = "To make it firm:"
+        console.print(f"{lead} {again}" if again.startswith(CALLED) else typed(lead, again), soft_wrap=True)
     for line in then:
         console.print(line, soft_wrap=True)
 

@@ -4,11 +4,11 @@ from collections.abc import Sequence
 
 from profiler.profile import FP32
 from profiler.report import ResultTable, mib, ms
-from runtime.compare import ONE_CORE, Comparison, Contender, Spread, coverage
+from runtime.compare import ONE_CORE, Comparison, Contender, Estimate
 from runtime.report.findings import called, samples_per_s, title
-from runtime.report.warnings import COVERAGE_WANTED, FIRM, doubts, firmness, mark
+from runtime.report.warnings import FIRM, firmness, mark
 
-RANKS = "Rank: by × as fast; = marks what noise cannot tell apart, – what noise or a single round leaves open."
+RANKS = "Rank: by samples/s; = marks what cannot be told from the fastest."
 
 
 def splits_table(comparison: Comparison, most: int | None = None) -> ResultTable:
@@ -16,63 +16,48 @@ def splits_table(comparison: Comparison, most: int | None = None) -> ResultTable
 
     Args:
         comparison: What is known.
-        most: How many splits at most, only the fastest of the baselines, and the columns that a terminal has room
-            for; None: all.
+        most: How many splits at most, and the columns that a terminal has room for; None: all.
     """
-    splits = comparison.standing[:most]
-    ratio = next((ratio for part in splits if (ratio := comparison.ratio(part.name))), None)
-    runs = len(ratio.runs) if ratio else comparison.rounds
-    spread = f"{min(COVERAGE_WANTED, coverage(runs)):.0%} range" if runs > 1 else "range"
-    columns = ("rank", "split", f"samples/s{mark(comparison)}", spread, "predicted")
-    more = (f"{comparison.reference} × as fast", "makespan s", "cuts after") if most is None else ()
+    columns = ("rank", "split", "samples/s", "1st ÷ this", "predicted")
+    more = ("rounds", "makespan s", "cuts after") if most is None else ()
     table = ResultTable("", (*columns, *more), words=("split", "cuts after"), compact=True)
-    last, out = comparison.rounds, comparison.dropped
-    for part in splits:
-        dropped = out.get(part.name, last)
+    for part in comparison.standing[:most]:
+        behind = comparison.behind(part.name)
         table.add_row(
             rank_of(part, comparison),
             called(comparison, part),
-            speed_of(part),
-            interval_of(part.throughput_samples_per_s) if dropped >= last else f"dropped after {dropped}",
+            speed_of(comparison, part),
+            _ranged(behind),
             f"{part.predicted_throughput_samples_per_s:.1f}",
-            _times(comparison.ratio(part.name)),
+            str(len(part.by_round)),
             _makespan(part, comparison),
             ", ".join(part.plan.cuts),
             style="bold" if part.name == comparison.ours.ran_as else "",
         )
     precision = comparison.whole_precision
-    beside = [(ONE_CORE if precision == FP32 else f"{ONE_CORE}, {precision}", comparison.one_core)]
-    ran = {own.name: ratio.median for own in comparison.baselines if (ratio := comparison.ratio(own.name))}
-    fastest = min(ran, key=ran.__getitem__, default="")
-    beside += [(own.name, own) for own in comparison.baselines if most is None or own.name == fastest]
-    for name, own in beside:
-        interval = interval_of(own.throughput_samples_per_s)
-        table.add_row("", name, speed_of(own), interval, "", _times(comparison.ratio(own.name)))
+    for own in comparison.unsplit:
+        name = own.name if precision == FP32 else f"{own.name}, {precision}"
+        speed, behind = speed_of(comparison, own), comparison.behind(own.name)
+        table.add_row("", name, speed, _ranged(behind), "", str(len(own.by_round)))
     return table
 
 
-def leaders_table(comparisons: Sequence[Comparison], heading: str = "", *, page: bool = False) -> ResultTable:
-    """Return which split of each comparison is the fastest, a row each; a ``page`` has room for more columns."""
+def leaders_table(comparisons: Sequence[Comparison], heading: str = "") -> ResultTable:
+    """Return which split of each comparison is the fastest, a row each."""
     table = ResultTable(
         heading,
-        ("", "fastest", "samples/s", "× the next", "× one core", "firm",
-         *(("predicted", "predictions", "doubts") if page else ())),
-        words=("", "fastest", "predictions", "doubts"),
+        ("", "fastest", "samples/s", "÷ next", "÷ one core", "÷ plain", "firm"),
+        words=("", "fastest"),
     )  # fmt: skip
     for comparison in comparisons:
-        ran, audit = comparison.came_through, comparison.audit
-        others = (ran[1].name if len(ran) > 1 else None, ONE_CORE)
-        ratios = [comparison.between(ran[0].name, other) if ran and other else None for other in others]
-        error, order = audit.mean_absolute_error_settled, audit.spearman
+        ran = comparison.came_through
+        others = (ran[1].name if len(ran) > 1 else "", ONE_CORE, comparison.plain.name if comparison.plain else "")
         table.add_row(
             title(comparison),
             called(comparison, ran[0]) if ran else "none came through",
-            f"{samples_per_s(ran[0]):.1f}{mark(comparison)}" if ran else "",
-            *(f"{ratio.median:.2f}" if ratio else "" for ratio in ratios),
+            f"{samples_per_s(comparison, ran[0]):.1f}{mark(comparison)}" if ran else "",
+            *(_times(comparison.between(ran[0].name, other)) if ran and other else "" for other in others),
             "yes" if firmness(comparison) == FIRM else "no",
-            f"{ran[0].predicted_throughput_samples_per_s:.1f}" if ran else "",
-            ("–" if error is None else f"off by {error:.0%}") + ("" if order is None else f", order {order:.2f}"),
-            ", ".join(name.lower() for name in doubts(comparison)),
         )
     return table
 
@@ -97,36 +82,32 @@ def stages_table(comparison: Comparison) -> ResultTable:
 
 
 def rank_of(part: Contender, comparison: Comparison) -> str:
-    """Return a partition's rank as ``2`` or, where others share it, ``2=``."""
+    """Return a split's rank as ``2``, or ``1=`` of all that cannot be told from the fastest."""
     rank = comparison.rank(part.name)
     if rank is None:
         return "–"
-    sharing_it = [other for other in comparison.standing if comparison.rank(other.name) == rank]
-    return f"{rank}=" if len(sharing_it) > 1 else str(rank)
+    return f"{rank}=" if rank == 1 and comparison.ranking.ties else str(rank)
 
 
-def speed_of(contender: Contender) -> str:
-    """Return the median throughput, or why there is none."""
-    spread = contender.throughput_samples_per_s
-    return f"{spread.median:.1f}" if spread else "failed" if contender.failures else "not run"
+def speed_of(comparison: Comparison, contender: Contender) -> str:
+    """Return a contender's speed, or why there is none."""
+    speed = comparison.speed(contender.name)
+    return f"{speed.median:.1f}" if speed else "failed" if contender.failures else "not run"
 
 
-def interval_of(spread: Spread | None) -> str:
-    """Return an interval as ``9.4 – 9.9``."""
-    if spread is None:
-        return ""
-    return f"{spread.low:.1f} – {spread.high:.1f}" if len(spread.runs) > 1 else "one run"
-
-
-def _times(ratio: Spread | None) -> str:
-    """Return a ratio as ``1.31 (1.29 – 1.33)``."""
+def _ranged(ratio: Estimate | None) -> str:
+    """Return a ratio with its 95% interval as ``1.31 (1.29 – 1.33)``; that of the fastest to itself has none."""
     if ratio is None:
         return ""
-    return f"{ratio.median:.2f}" + (f" ({ratio.low:.2f} – {ratio.high:.2f})" if len(ratio.runs) > 1 else "")
+    return f"{ratio.median:.2f}" + (f" ({ratio.low:.2f} – {ratio.high:.2f})" if ratio.low < ratio.high else "")
+
+
+def _times(ratio: Estimate | None) -> str:
+    return f"{ratio.median:.2f}" if ratio else ""
 
 
 def _makespan(part: Contender, comparison: Comparison) -> str:
     """Return the median makespan where all runs are of as many minibatches."""
     if not comparison.request.minibatches:
         return "–"
-    return f"{part.makespan_s.median:.2f}" if part.makespan_s else ""
+    return f"{part.makespan_s:.2f}" if part.makespan_s else ""

@@ -7,18 +7,17 @@ import shlex
 from dataclasses import dataclass
 
 from profiler.report import counted
-from runtime.compare import Comparison, coverage
+from runtime.compare import Comparison
 from runtime.pipeline import noisy, sharing
 
-COVERAGE_WANTED = 0.95
-"""What an interval claims where there are rounds enough."""
-SAID = ("FEW ROUNDS", "ONE ROUND", "PROVISIONAL")
+TOO_LOUD = 0.3
+"""A core that worked for others for more than this share of the time says nothing of splits."""
+SAID = ("OPEN", "PROVISIONAL")
 MARKED = ("NOT COMPARABLE", "NOISY")
 """The doubts that stand beside every figure of a comparison, wherever it is shown."""
 FIRM, REMEDY = "FIRM.", " To make it firm: "
 CALLED = "stageplan.compare("
 """How the command of a comparison begins that was called from Python."""
-_MORE = ("--repeats", "6")
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,14 +57,7 @@ def comparison_doubts(comparison: Comparison) -> list[Doubt]:
         found.append(
             Doubt("PROVISIONAL", f"medians may still move, for {done}; the same command goes on.", f"only {done}")
         )
-    found += _noise(comparison)
-    found += _few_rounds(comparison)
-    return [*found, *(Doubt("PROFILE", warning) for warning in comparison.profile_warnings)]
-
-
-def comparison_warnings(comparison: Comparison) -> list[str]:
-    """Return the warnings that a comparison deserves, as sentences; none for a good one."""
-    return [f"{doubt.name}: {doubt.sentence}" for doubt in comparison_doubts(comparison)]
+    return [*found, *_noise(comparison), *_open(comparison)]
 
 
 def doubts(comparison: Comparison) -> list[str]:
@@ -74,15 +66,20 @@ def doubts(comparison: Comparison) -> list[str]:
 
 
 def firmness(comparison: Comparison) -> str:
-    """Return ``FIRM``, or ``NOT FIRM``, the one cause that weighs most, and the command that makes it firm."""
+    """Return ``FIRM``, or ``NOT FIRM`` and the one cause that weighs most."""
     doubt = _weightiest(comparison)
-    if doubt is None:
-        return FIRM
+    return f"NOT FIRM: {doubt.cause}." if doubt else FIRM
+
+
+def remedy(comparison: Comparison) -> str:
+    """Return the command that makes a comparison firm; nothing where it is, or none does."""
+    doubt = _weightiest(comparison)
+    if doubt is None or doubt.remedy is None:
+        return ""
     options, called = doubt.remedy, comparison.command.startswith(CALLED)
-    if called and options is not None and len(options) < 2:  # for the call itself measures anew
-        options = ("--repeats", str(max(int(_MORE[1]), 2 * comparison.request.repeats)))
-    remedy = "" if options is None else f"{REMEDY}{repeated(comparison.command, options)}"
-    return f"NOT FIRM: {doubt.cause}.{remedy}"
+    if called and len(options) < 2:  # for the call itself measures anew
+        options = ("--repeats", str(comparison.rounds + max(1, comparison.ranking.more_rounds)))
+    return repeated(comparison.command, options)
 
 
 def left_to_say(comparison: Comparison) -> list[Doubt]:
@@ -98,7 +95,8 @@ def _weightiest(comparison: Comparison) -> Doubt | None:
 def _failed(comparison: Comparison) -> tuple[str, tuple[str, ...] | None]:
     """Return why failures leave the answer open, if they do, and what to do: a split failed that may be the fastest."""
     names = [run.name for run in comparison.runs if run.failure is not None and run.name in comparison.splits]
-    hurt = [name for name in dict.fromkeys(names) if name not in comparison.beaten]
+    beaten = [part.name for part in comparison.came_through[1:] if part.name not in comparison.ranking.ties]
+    hurt = [name for name in dict.fromkeys(names) if name not in beaten]
     if not hurt:
         return "", ()
     ran = {run.name for run in comparison.runs if run.failure is None}
@@ -131,44 +129,34 @@ def _named(warning: str, cause: str, remedy: tuple[str, ...]) -> Doubt:
     return Doubt(name, sentence, cause, remedy)
 
 
-def undecided(comparison: Comparison) -> tuple[str, int] | None:
-    """Return who may still be faster than the first, and the fewest rounds of those of whom that is so; None: nobody.
-
-    Who is slower beyond doubt is told by the test of the race, which keeps its promise from the second round on. Once
-    rounds are enough, what they cannot tell apart is a tie, and that is an answer, too.
-    """
-    standing = comparison.came_through
-    ratios = [comparison.ratio(part.name) for part in standing if part.name not in comparison.beaten]
-    rounds = [len(ratio.runs) for ratio in ratios if ratio]
-    fewest = min(rounds, default=0)
-    if not comparison.open or (coverage(fewest) >= COVERAGE_WANTED and comparison.rank(standing[0].name) is not None):
-        return None
-    return comparison.open[0], fewest
-
-
-def _few_rounds(comparison: Comparison) -> list[Doubt]:
-    """Return the doubt that rests on too few rounds, while somebody may still be faster than the first."""
-    standing = comparison.came_through
-    ratios = [comparison.ratio(part.name) for part in standing]
-    if max((len(ratio.runs) for ratio in ratios if ratio), default=comparison.rounds) == 1:
-        return [Doubt("ONE ROUND", "no difference here can be told from noise, for it ran once; add --repeats 6.",
-                      "each split ran once", _MORE)]  # fmt: skip
-    if (rival := undecided(comparison)) is None:
+def _open(comparison: Comparison) -> list[Doubt]:
+    """Return the doubt that more rounds would take away: somebody may still be faster than the first."""
+    standing, ranked = comparison.came_through, comparison.ranking
+    if not standing or ranked.firm:
         return []
-    name, fewest = rival
-    means, rounds = f"whether {standing[0].name} or {name} is faster", counted(fewest, "round")
-    known = f"the median of {rounds} is known with {coverage(fewest):.0%} at best, not 95%"
-    cause = f"{rounds} {'leaves' if fewest == 1 else 'leave'} open {means}"
-    return [Doubt("FEW ROUNDS", f"noise leaves open {means}: {known}; add --repeats 6.", cause, _MORE)]
+    about = f"about {counted(ranked.more_rounds, 'more round')} would tell"
+    cause = f"{standing[0].name} or {standing[1].name} may be faster; {about}"
+    return [Doubt("OPEN", cause, cause, ("--repeats", str(comparison.rounds + ranked.more_rounds)))]
+
+
+def too_loud(comparison: Comparison) -> bool:
+    """Say whether a core worked for others for so long that runs say nothing of splits."""
+    return comparison.comparable and _loudest(comparison)[0] > TOO_LOUD
 
 
 def _noise(comparison: Comparison) -> list[Doubt]:
+    load, core = _loudest(comparison)
+    if not comparison.comparable or not (doubt := noisy(core, load)):
+        return []
+    others = f"core {core} worked for others {load:.0%} of the time"
+    return [_named(doubt, f"too loud to tell, {others}" if load > TOO_LOUD else others, ("--fresh",))]
+
+
+def _loudest(comparison: Comparison) -> tuple[float, int]:
+    """Return the largest share of the time in which a core worked for others, and that core."""
     loads = [
         (stage.measured.foreign_load, core)
         for part in comparison.partitions
         for stage, core in zip(part.stages, comparison.request.cores, strict=False)
     ]
-    load, core = max([*loads, (comparison.one_core.foreign_load, comparison.request.cores[0])])
-    if comparison.comparable and (doubt := noisy(core, load)):
-        return [_named(doubt, f"core {core} worked for others {load:.0%} of the time", ("--fresh",))]
-    return []
+    return max([*loads, (comparison.one_core.foreign_load, comparison.request.cores[0])])

@@ -10,7 +10,7 @@ from optimizer.plan import Plan
 from optimizer.planning import Models, Planner, load_schemes, plan_for
 from profiler.profile import Profile
 from profiler.settings import UpdateRule
-from runtime.compare import ONE_CORE, Comparison, Contender, Request, RunRecord, new_comparison, one_process
+from runtime.compare import ONE_CORE, Comparison, Contender, Request, RunRecord, new_comparison, plain_pytorch
 from runtime.results import Clock, StageMeasurement
 
 MINIBATCHES = 8
@@ -29,7 +29,7 @@ def request(**changes: object) -> Request:
     wanted = Request(
         model="test", batch_size=2, input_shape=(2, 3, 4, 4), minibatches=MINIBATCHES, num_stages=2, cores=(0, 1),
         schedule="1f1b", update_every=1, channel="shm", rule=UpdateRule(lr=0.01), data="", slice="none",
-        asked=("optimized", "end-load"), distinct_splits=0, repeats=3, full=True, baselines=False,
+        asked=("optimized", "end-load"), distinct_splits=0, repeats=3, full=True,
     )  # fmt: skip
     return replace(wanted, **changes)  # type: ignore[arg-type]
 
@@ -37,11 +37,11 @@ def request(**changes: object) -> Request:
 def empty(
     named: Mapping[str, Plan],
     profile: Profile | None = None,
-    baselines: Sequence[Contender] = (),
+    beside: Sequence[Contender] = (),
     **changes: object,
 ) -> Comparison:
     clock: Clock = changes.pop("clock", "wall")  # type: ignore[assignment]
-    wanted = request(asked=tuple(named), baselines=bool(baselines), **changes)
+    wanted = request(asked=tuple(named), **changes)
     with (
         patch("runtime.compare.begin.this_machine", lambda: MACHINE),
         patch("runtime.compare.begin.core_count", lambda cores: len(set(cores))),
@@ -53,11 +53,11 @@ def empty(
             named,
             own,
             whole=own,
-            baselines=False,
+            plain=False,
             left_out=[],
             forms="",
         )
-    found = replace(found, contenders=(*found.contenders, *baselines))
+    found = replace(found, contenders=(*found.contenders, *beside))
     return replace(found, began_at="2026-01-01T00:00:00+00:00", command="python -m runtime compare")
 
 
@@ -118,7 +118,7 @@ def comparison(
     *,
     named: Mapping[str, Plan] | None = None,
     profile: Profile | None = None,
-    baselines: Sequence[Sequence[float]] = (),
+    plain: Sequence[float] = (),
     one_core: Sequence[float] | None = None,
     slower: float = 1.0,
     load: float = 0.0,
@@ -126,22 +126,21 @@ def comparison(
 ) -> Comparison:
     """A comparison whose runs had these speeds, round by round; None is a run that failed.
 
-    Baselines have as many threads as there are stages, one more, and so on. One core was as fast as when it was
-    profiled if nothing else is said.
+    Plain PyTorch runs if it has speeds, with a thread for each stage. One core was as fast as when it was profiled if
+    nothing else is said.
     """
     speeds = speeds or {"optimized": (20.0, 40.0, 30.0), "end-load": (10.0, 15.0, 12.0)}
     named = named or plans(*speeds)
     first = len(next(iter(named.values())).stages)
-    rows = [one_process(threads, tuned=True) for threads, _ in enumerate(baselines, first)]
-    begin = empty(named, profile, rows, **{"repeats": len(next(iter(speeds.values()))), **changes})
+    beside = [plain_pytorch(first)] if plain else []
+    begin = empty(named, profile, beside, **{"repeats": len(next(iter(speeds.values()))), **changes})
     runs = []
     for name, values in speeds.items():
         for number, speed in enumerate(values, 1):
             stages = measured(named[name], slower, load)
             failure = None if speed else f"stage 1 of {name} was ended by SIGKILL"
             runs.append(record(name, number, speed or 1.0, stages, failure=failure))
-    for row, own in zip(rows, baselines, strict=True):
-        runs += [record(row.name, number, speed) for number, speed in enumerate(own, 1)]
+    runs += [record(own.name, number, speed) for own in beside for number, speed in enumerate(plain, 1)]
     if one_core is None:
         one_core = (begin.request.batch_size / begin.plain_step_s,) * begin.request.repeats
     runs += [record(ONE_CORE, number, speed) for number, speed in enumerate(one_core, 1)]

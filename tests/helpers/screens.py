@@ -27,7 +27,7 @@ from profiler.profile import CopyCost, Profile
 from profiler.report import show_profile
 from runtime.cli.links import show_links
 from runtime.cli.verify import show_verification
-from runtime.report import show_comparison
+from runtime.report import advice, show_comparison
 from runtime.results import Digests, PartitionVerification, Verification
 from runtime.timeline import show_run
 
@@ -87,13 +87,13 @@ def compare(console: Console) -> None:
     speeds |= {"optimized": (20.0, 20.4, 19.0), names[1]: (19.5, 20.6, None)}
     found = comparison(
         speeds, named=named, profile=layers, num_stages=4, cores=(0, 1, 2, 3),
-        baselines=[(5.0, 6.0, 5.5)],
+        plain=(5.0, 6.0, 5.5),
     )  # fmt: skip
     then = (
         "Details: results/report.html",
-        "Train with optimized: python -m runtime train --plan results/fastest-plan.json",
+        advice(found, "python -m runtime train --plan results/fastest-plan.json --data YOUR.MODULE:LOADER"),
     )
-    show_comparison(replace(found, profile_warnings=("It drifted.",)), console, then)
+    show_comparison(found, console, then)
 
 
 def network() -> NetworkProfile:

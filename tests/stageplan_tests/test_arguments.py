@@ -90,7 +90,6 @@ MISTAKES: list[tuple[Callable[[], Any], list[str]]] = [
     (lambda: face.compare(MODEL, INPUTS, partitions=["optimised"]), ["'optimised' (did you mean 'optimized'?)"]),
     (lambda: face.compare(MODEL, INPUTS, partitions=["bf16"]), ["partition bf16", 'precision="auto"']),
     (lambda: face.compare(MODEL, INPUTS, repeats=0), ["repeats", "0", ">= 1"]),
-    (lambda: face.compare(MODEL, INPUTS, baselines=True, update=face.SGD(0.1, clip=1)), ["leave loss, clip and"]),
     (lambda: face.Pipeline(PLAN, MODEL), ["model cannot be Plan(", "of type Module", "Pipeline(model, plan)"]),
     (lambda: face.Pipeline(MODEL, PROFILE), ["plan cannot be Profile(", "of type Plan", "stageplan.plan(profile"]),
     (lambda: face.Pipeline(MODEL, PLAN, update=torch.optim.SGD), ["update", "class 'torch.optim.sgd.SGD'"]),

@@ -35,27 +35,25 @@ def left_behind() -> list[psutil.Process]:
     return [one for one in there if "runtime.baselines.process" in one.cmdline()]
 
 
-def speed(cores: tuple[int, ...], config: Config = CONFIG, every: int = 1, *, tuned: bool = True) -> float:
-    return run_baseline(config, cores, every, tuned=tuned, step_s=0.1, precision="fp32")
+def speed(cores: tuple[int, ...], config: Config = CONFIG, every: int = 1) -> float:
+    return run_baseline(config, cores, every, step_s=0.1, precision="fp32")
 
 
-def test_a_baseline_that_lacks_cores_is_left_out_with_the_reason(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("runtime.baselines.baselines.own_cores", lambda cores: len(set(cores)) == len(cores))
-    assert not why_left_out((0, 1))
-    assert "one stage is one core" in why_left_out((0,))
-    assert "to compare with 4 stages they need 4 cores, and there are 2" in why_left_out((0, 1, 0, 1))
+def test_plain_pytorch_is_left_out_with_the_reason() -> None:
+    assert not why_left_out(CONFIG, {0, 1}, "")
+    assert "there is one core" in why_left_out(CONFIG, {0}, "")
+    assert "--data was given" in why_left_out(CONFIG, {0, 1}, "loaders:good")
+    assert "clips no gradients" in why_left_out(replace(CONFIG, clip=1.0), {0, 1}, "")
+    assert "trains for cross-entropy" in why_left_out(replace(CONFIG, loss="losses:mse"), {0, 1}, "")
 
 
-@pytest.mark.parametrize("tuned", [False, True])
-def test_a_process_trains_and_is_gone(usable: tuple[int, ...], tuned: bool) -> None:  # noqa: FBT001
-    assert speed((usable[0], usable[-1]), every=2, tuned=tuned) > 0
+def test_a_process_trains_and_is_gone(usable: tuple[int, ...]) -> None:
+    assert speed((usable[0], usable[-1]), every=2) > 0
     assert not left_behind()
 
 
-@pytest.mark.parametrize("tuned", [False, True])
 @pytest.mark.parametrize(("name", "every"), [("sgd", 1), ("sgd", 3), ("adam", 1), ("adamw", 1)])
 def test_one_process_trains_as_torch_does(
-    tuned: bool,  # noqa: FBT001
     name: RuleName,
     every: int,
     monkeypatch: pytest.MonkeyPatch,
@@ -68,7 +66,7 @@ def test_one_process_trains_as_torch_does(
     monkeypatch.setattr("runtime.baselines.process.inputs_of", lambda *_of: made)
     monkeypatch.setattr("runtime.baselines.process.torch.randint", lambda *_of, **_by: labels)
     config = replace(CONFIG, update_rule=name, weight_decay=0.1)
-    step = training(Spec(tuned=tuned, config=config, update_every=every, cores=(0,), parent=0, precision="fp32"))
+    step = training(Spec(config=config, update_every=every, cores=(0,), parent=0, precision="fp32"))
     rules: dict[str, Callable[[Any], torch.optim.Optimizer]] = {
         "sgd": lambda of: torch.optim.SGD(of, lr=0.01, momentum=0.9, weight_decay=0.1),
         "adam": lambda of: torch.optim.Adam(of, lr=0.01, weight_decay=0.1),
@@ -86,7 +84,7 @@ def test_one_process_trains_as_torch_does(
 
 def test_a_baseline_that_fails_says_why(usable: tuple[int, ...]) -> None:
     wrong = replace(CONFIG, model="small_models:not_there")
-    with pytest.raises(RunError, match=r"the process ended: .*cannot find 'not_there'.*leave --baselines out"):
+    with pytest.raises(RunError, match=r"the process ended: .*cannot find 'not_there'"):
         speed((usable[0], usable[-1]), wrong)
     assert not left_behind()
 

@@ -1,15 +1,11 @@
 """The audit: how far off predictions were, the machine's pace taken out, and the verdict in words."""
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from itertools import pairwise
 
 import pytest
 from comparisons import comparison, empty, measured, planner, plans, record, with_runs
-from hypothesis import given, settings
-from hypothesis import strategies as st
-from rounds import with_rounds
 from strategies import chain
 
 from optimizer.plan import Plan
@@ -55,7 +51,9 @@ def test_a_prediction_that_came_true_is_off_by_nothing() -> None:
     found = comparison(speeds, named=named).audit
     assert found.mean_absolute_error == pytest.approx(0.0)
     assert found.spearman == pytest.approx(1.0)
-    assert found.verdict == "Predictions: order right (1.00), off by 0% on average, 0% at most (optimized)."
+    assert (
+        found.verdict == "Predictions were off by 0% on average, 0% at most (optimized), their order was right (1.00)."
+    )
 
 
 def test_equal_splits_count_once_and_shared_cores_not_at_all() -> None:
@@ -79,8 +77,8 @@ def test_the_pace_is_what_all_layers_took_longer_and_is_taken_out_run_by_run() -
     assert found.mean_absolute_error == pytest.approx(0.2)
     assert found.mean_absolute_error_settled == pytest.approx(0.0, abs=1e-9)
     assert found.verdict == (
-        "Predictions: order right (1.00), with the machine, 20% slower than when profiled, taken out, off by 0% on "
-        "average, 0% at most (optimized)."
+        "The machine ran 1.20 times as long as when profiled; but for that, predictions were off by 0% on average, 0% "
+        "at most (optimized), their order was right (1.00)."
     )
 
 
@@ -113,36 +111,6 @@ def test_a_split_that_ran_alone_has_no_pace_to_hide_its_error_behind() -> None:
     assert found.pace is None
     assert found.splits[0].settled_error == pytest.approx(0.25)
     assert "machine" not in found.verdict
-
-
-@pytest.mark.parametrize(("slowness", "kept"), [(1.0, True), (1.5, False)])
-def test_a_promise_is_kept_where_the_settled_throughput_lies_in_its_interval(slowness: float, kept: bool) -> None:  # noqa: FBT001
-    """What only the waits take longer is no pace of the machine."""
-    profile = with_rounds(chain([3, 1, 4, 1, 5, 2]), [[0.9, 1.1, 1.0, 0.95, 1.05, 1.0] * 2] * 6)
-    named = plans("optimized", "end-load", profile=profile)
-    runs = [
-        record(name, number, plan.predicted.promised_samples_per_s / slowness, measured(plan))
-        for number in (1, 2, 3)
-        for name, plan in named.items()
-    ]
-    found = with_runs(empty(named, profile), runs).audit
-    assert [split.kept for split in found.splits] == [kept, kept]
-    assert f"{2 * kept} of 2 in range" in found.verdict
-
-
-@given(errors=st.lists(st.floats(0.2, 5.0), min_size=1, max_size=3))
-@settings(deadline=None, max_examples=30)
-def test_the_verdict_leads_with_the_error_that_is_left(errors: list[float]) -> None:
-    named = plans(*NAMES[: len(errors)], profile=chain([3, 1, 4, 1, 5, 2]))
-    runs = [
-        record(name, 1, plan.predicted.throughput_samples_per_s / error, measured(plan))
-        for (name, plan), error in zip(named.items(), errors, strict=True)
-    ]
-    said = with_runs(empty(named), runs).audit.verdict
-    left = [abs(error - 1) for error in errors]
-    shown = [int(figure) for figure in re.findall(r"(\d+)%", said.partition("; ")[0])]
-    assert shown[0] == pytest.approx(100 * sum(left) / len(left), abs=0.51)
-    assert shown[1:] == ([pytest.approx(100 * max(left), abs=0.51)] if len(left) > 1 else [])
 
 
 @pytest.mark.parametrize(("stages", "layers"), [(2, 30), (4, 30), (2, 11), (3, 4)])
