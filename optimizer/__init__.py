@@ -4,7 +4,6 @@
 #
 #   cli/         python -m optimizer
 #   report/      a plan as tables;  what_if/  a page in which cuts are moved by hand
-#   explain/     why a plan is what it is, and what other cuts would cost
 #   planning/    the models to plan for, and plans by name: optimized, the six schemes, other planners
 #   search/      the best split: candidates for cuts, what stages between them cost, one recurrence
 #   costs/       a profile as integers, cuts and limits: the problem to solve

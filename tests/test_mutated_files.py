@@ -123,7 +123,7 @@ def kinds() -> dict[str, FileKind]:
     return {
         "profile": FileKind(
             to_json(profile()), json_,
-            [ran(OPTIMIZE, *PLAN_IT, "--explain", "--slice", "auto"),
+            [ran(OPTIMIZE, *PLAN_IT, "--slice", "auto"),
              ran(OPTIMIZE, *PLAN_IT, "--precision", "auto", "-o", "FOLDER/plan.json"),
              ran(OPTIMIZE, *PLAN_IT, "--plot", "FOLDER/plan.html"), shown],
             0.4,

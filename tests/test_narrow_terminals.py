@@ -50,7 +50,7 @@ def test_the_console_is_as_wide_as_the_terminal_and_holds_every_table(
 
 def test_a_dumb_terminal_without_utf_8_gets_plain_signs_of_the_same_width() -> None:
     plan = TESTS / "data" / "pipedream-vgg16.json"
-    arguments = ["--profile", str(plan), "--any-machine", "--explain"]
+    arguments = ["--profile", str(plan), "--any-machine", "--all"]
     found = {
         encoding: subprocess.run(
             [sys.executable, "-m", "optimizer", *arguments],

@@ -5,7 +5,6 @@ from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import optimizer.explain
 import optimizer.plan
 import optimizer.planning
 import optimizer.report
@@ -51,7 +50,7 @@ def main(argv: list[str] | None = None) -> int:
     """Run the command and return its exit code."""
     parser = Parser(
         prog=command("plan"), description="Find the best split of a model into pipeline stages.",
-        examples=("--model resnet50", "--model alexnet --stages 2 --explain -o plan.json"),
+        examples=("--model resnet50", "--model alexnet --stages 2 -o plan.json"),
     )  # fmt: skip
     add_options(parser, PlanOptions)
     return execute(parser.parse_args(argv), PlanOptions, plan_all)
@@ -77,14 +76,8 @@ def plan_all(options: PlanOptions) -> int:
 
 def _refuse_contradictions(options: PlanOptions) -> None:
     """Refuse what only the best split can have together with another method, and one file for two things."""
-    limits = {
-        "--cut-after": options.cut_after,
-        "--memory-limit": options.memory_limit_bytes,
-        "--explain": options.explain,
-    }
+    limits = {"--cut-after": options.cut_after, "--memory-limit": options.memory_limit_bytes}
     refuse_limits(options.method, limits)
-    if options.links and options.explain:
-        raise OptimizerError("--explain knows equal cores only, and --links has others; leave one out")
     if options.output and options.plot and options.output.resolve() == options.plot.resolve():
         raise OptimizerError(f"{options.plot} is one file for the plan and the page; name two")
     if options.plot and options.plot.suffix != PAGE:
@@ -95,24 +88,18 @@ def _refuse_contradictions(options: PlanOptions) -> None:
 
 def _carry_out(models: "Models", name: str, schemes: Schemes, options: PlanOptions) -> object:
     """Plan for one profile and show it; returns what ``--json`` prints."""
-    plans, best = _plans(models, schemes, options), models.best
+    plans = _plans(models, schemes, options)
     if models.sliced:
         plans = {SLICED: models.sliced_plan()} | plans
     if models.lowered:
         plans = {LOWERED: models.lowered_plan()} | plans
-    name = name if best is models.whole else models.best_name
+    name = name if models.best is models.whole else models.best_name
     plan = plans.get(name) or optimizer.planning.plan_for(name, models, schemes)  # which says why there is none
-    others = {other: other_plan for other, other_plan in plans.items() if other_plan != plan}
-    explanation = (
-        optimizer.explain.explain(best, plan, others, models.planner_of, models.alone) if options.explain else None
-    )
     _write(plan, models, schemes, options)
     if options.json:
-        return {"plan": plan, "explanation": explanation} if explanation else plan
+        return plan
     if not screen().quiet:
         _show(plan, plans, models, schemes)
-        if explanation:
-            optimizer.report.show_explanation(plan, explanation, stdout())
         if options.all:
             optimizer.report.show_partitions(plans, stdout())
         if not options.links:

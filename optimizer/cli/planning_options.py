@@ -76,7 +76,6 @@ class PlanOptions(PlanningOptions):
     batches: Annotated[int | None, option("minibatches that predictions are for", type=positive, metavar="N")] = None
     any_machine: Annotated[bool, switch("take --profile wherever it was measured", under="more")] = False
     all: Annotated[bool, switch("each scheme and planner beside it", under="output")] = False
-    explain: Annotated[bool, switch("why, and what other cuts would cost", under="output")] = False
     plot: Annotated[
         Path | None, option("a page in which cuts can be moved", under="output", type=Path, metavar="FILE")
     ] = None

@@ -280,12 +280,6 @@ class Plan(Shown):
         return f" with {' and '.join(sentences)}" if sentences else ""
 
     @property
-    def searched(self) -> str:
-        """Of how many cuts the best split is the best, in words."""
-        kind = "legal cuts, all there are," if self.search.complete else "cuts, for all legal ones are too many,"
-        return f"{self.search.candidates:,} {kind} were compared"
-
-    @property
     def gap(self) -> float:
         """By how much a better split could at most be faster, as a share: bottleneck over lower bound, less one."""
         return self.bottleneck_s / self.lower_bound_s - 1 if self.lower_bound_s else float("inf")

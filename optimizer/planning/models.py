@@ -125,10 +125,6 @@ class Models:
         """What one core runs: all layers whole, in the faster precision."""
         return (self.lowered_whole if self.lowered and self.lowered_whole else self.whole).profile
 
-    def planner_of(self, name: str) -> Planner:
-        """Return what plans for the model that a partition is of."""
-        return {LOWERED: self.lowered, SLICED: self.sliced}.get(name) or self.whole
-
     @property
     def best_name(self) -> str:
         """The partition that is the best model's best split."""

@@ -4,7 +4,7 @@ import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from optimizer.explain import cannot_be, ceiling_of, times_one_core
+from optimizer.costs import NANOSECONDS, members_of
 from optimizer.plan import BOUNDED, EXACT, Plan, distinct, waiting_words
 from optimizer.planning import LOWERED, OPTIMIZED, OTHER_PLANNERS, SLICED, Models, Planner, why_full, why_whole
 from profiler.profile import BF16, FP32, Profile
@@ -13,8 +13,8 @@ from profiler.report import ResultTable, counted, mib, ms
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from optimizer.explain.explanation import Ceiling
-
+MOST_TIMES = 1.05
+"""So many times one core is a stage worth at most: a little more, for costs are known so well only."""
 TOO_LOUD = (
     "Nothing is promised: by the profile so many stages would be faster than so many cores can be, so the machine was "
     "too loud to tell; profile again when less else runs."
@@ -57,7 +57,7 @@ def show_plan(plan: Plan, console: "Console", profile: Profile | None = None, al
             mib(stage.send_bytes, 1),
         )
     console.print("", table, "", sep="\n")
-    loud = profile is not None and cannot_be(plan, alone or profile)
+    loud = profile is not None and _cannot_be(plan, alone or profile)
     console.print(TOO_LOUD if loud else expectation(plan))
     if sentence := waiting_words(plan):
         console.print(f"{sentence[0].upper()}{sentence[1:]}.")
@@ -93,10 +93,12 @@ def show_gain(
 ) -> None:
     """Print how a plan compares with one core and with the best of the schemes, and what bounds any split."""
     alone = alone or planner.profile  # what one core runs
-    if plan.num_stages == 1 or cannot_be(plan, alone):
+    if plan.num_stages == 1 or _cannot_be(plan, alone):
         return
     promised = plan.predicted.promised_samples_per_s
-    times = times_one_core(planner, plan, alone)
+    most, costliest = _ceiling(planner, alone)
+    times = promised * alone.lone_core_s / plan.batch_size
+    times = times if plan.network else min(times, most)  # ranks may be quicker than the profile's core
     said = [f"{times:.2f} times one core"] if times else []
     rivals = {name: plans[name].predicted.promised_samples_per_s for name in schemes if name in plans}
     if rivals:
@@ -106,7 +108,7 @@ def show_gain(
     if said:
         console.print(f"That is {' and '.join(said)}; --all lists each.")
     if not plan.network:
-        console.print(_ceiling(ceiling_of(planner, alone), plan.num_stages))
+        console.print(_bound(most, costliest, plan.num_stages))
 
 
 def _place(plan: Plan, index: int) -> str:
@@ -148,14 +150,39 @@ def _together(plans: Mapping[str, Plan]) -> list[tuple[list[str], Plan]]:
     return [(group, every_plan[first]) for first, group in groups.items()]
 
 
-def _ceiling(ceiling: "Ceiling", stages: int) -> str:
+def _cannot_be(plan: Plan, profile: Profile) -> bool:
+    """Say whether a plan promises more than a core for each stage could give: its profile was too loud to tell.
+
+    Never of a plan over a network, or of one that updates less often than one core does: these cannot be compared.
+    """
+    times = plan.predicted.promised_samples_per_s * profile.lone_core_s / plan.batch_size
+    comparable = not plan.network and plan.update_every == 1  # for one core updates after each minibatch
+    return comparable and times > MOST_TIMES * plan.num_stages
+
+
+def _ceiling(planner: Planner, alone: Profile) -> tuple[float, list[str]]:
+    """Return how many times one core any split can be at most, and the layers of the part that sets it."""
+    costs = planner.costs
+    least_s = []
+    for layer, own_ns in zip(costs.layers, costs.least_ns, strict=True):
+        known = layer.alone_s is not None and layer.step_s
+        beside_none = min(1.0, (layer.alone_s or 0.0) / layer.step_s) if known else 1.0
+        least_s.append(own_ns * beside_none / NANOSECONDS)
+    parts = [members_of(members) for members, _ in costs.parts]
+    sizes_s = [sum(least_s[at] for at in members) for members in parts]
+    largest = max(range(len(parts)), key=sizes_s.__getitem__)
+    times = alone.lone_core_s / max(sizes_s[largest], 1 / NANOSECONDS)
+    return times, [costs.layers[at].name for at in parts[largest]]
+
+
+def _bound(times: float, layers: Sequence[str], stages: int) -> str:
     """Say how fast any split can be at best: the costliest part cannot be cut."""
-    largest, share = " with ".join(ceiling.layers[:2]), 1 / ceiling.times if ceiling.times else 1.0
+    largest, share = " with ".join(layers[:2]), 1 / times if times else 1.0
     if share * stages <= 1:
         return f"No layer exceeds an even share, 1/{stages} of a step: the largest, {largest}, has {share:.0%}."
     return (
         f"The costliest, {largest}, takes {share:.0%} of one core's step, so no split is more than "
-        f"{ceiling.times:.2f} times as fast as one core."
+        f"{times:.2f} times as fast as one core."
     )
 
 

@@ -18,10 +18,9 @@ from rich.console import Console
 from runs import run_of
 from strategies import MACHINE, chain
 
-from optimizer.explain import explain
 from optimizer.plan import NetworkProfile, Plan
 from optimizer.planning import OPTIMIZED, Models, Planner, load_schemes, plans_for
-from optimizer.report import show_explanation, show_gain, show_partitions, show_plan
+from optimizer.report import show_gain, show_partitions, show_plan
 from profiler.files import read_json
 from profiler.profile import CopyCost, Profile
 from profiler.report import show_profile
@@ -68,12 +67,6 @@ def optimizer(console: Console) -> None:
 
 def every_planner(console: Console) -> None:
     show_partitions(plans()[1], console)
-
-
-def explanation(console: Console) -> None:
-    planner, found = plans()
-    best = found.pop(OPTIMIZED)
-    show_explanation(best, explain(planner, best, found), console)
 
 
 def compare(console: Console) -> None:
@@ -128,7 +121,6 @@ SCREENS: dict[str, Callable[[Console], None]] = {
     "profile": lambda console: show_profile(profile(), console),
     "optimizer": optimizer,
     "optimizer-all": every_planner,
-    "explain": explanation,
     "compare": compare,
     "run": lambda console: show_run(run_of("1f1b", 12, [1.0, 1.2, 1.0, 1.0]), console),
     "links": links,

@@ -169,8 +169,6 @@ def test_one_core_runs_whole_layers_in_the_faster_precision() -> None:
     models = models_of(lopsided(), PLANNER, model_request("auto", "auto"), profile_of)
     assert models.best.profile.slicing
     assert models.alone == profile_of(BF16_FORM)
-    assert models.planner_of("sliced") is models.sliced
-    assert models.planner_of("end-load") is models.whole
 
 
 def test_a_limit_that_only_bfloat16_keeps_is_no_error() -> None:

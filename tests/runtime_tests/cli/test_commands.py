@@ -188,7 +188,6 @@ def test_stages_that_outnumber_the_cores_say_by_which_clock_they_ran(
         (OPTIMIZE, [*MODEL, "--slice", ""], "the slicing is empty; write auto, none, or"),
         (OPTIMIZE, [*MODEL, "--slice", "fc=2", "--method", "uniform"], "--method uniform knows whole layers only"),
         (RUN, ["verify", *MODEL, "--slice", "fc=2", "--partition", "end-load"], "name it, too, or leave --slice out"),
-        (OPTIMIZE, [*SMALL, "--links", "text.json", "--explain"], "--explain knows equal cores only"),
         (RUN, ["run", *SMALL, "--trace", "run.png"], "ends in neither .json (for Perfetto) nor .svg"),
         (RUN, ["run", *SMALL, "--stall-timeout", "soon"], "'soon' is not a time above 0"),
         (RUN, ["run", *SMALL, "--precision", "bf17"], "precision cannot be 'bf17' (did you mean 'bf16'?)"),
@@ -231,7 +230,7 @@ def test_layers_are_cut_inside_as_asked_and_the_plan_says_so(
 ) -> None:
     path = "profiles/small_models-Residual-b4-16.json"
     given = [*MODEL, "--stages", "2", "--slice", "fc=2,conv1=4", "-o", "plan.json"]
-    assert OPTIMIZE([*given, "--explain", "--all"]) == 0
+    assert OPTIMIZE([*given, "--all"]) == 0
     printed = " ".join(capsys.readouterr().out.split())
     assert "Cut inside: fc into 2 blocks and conv1 into 4 blocks" in printed
     assert "sliced" in printed
