@@ -12,7 +12,6 @@ if TYPE_CHECKING:
         BOUNDED,
         EXACT,
         Plan,
-        Search,
         Share,
         Stage,
         StageBytes,

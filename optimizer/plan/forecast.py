@@ -10,7 +10,6 @@ from optimizer.schedule import (
     Pace,
     Schedule,
     Span,
-    bubble_share,
     by_kind,
     factors,
     makespan_s,
@@ -60,7 +59,6 @@ def predict(stages: Sequence[Stage], batch_size: int, schedule: Schedule) -> Pre
         minibatches=schedule.minibatches,
         throughput_samples_per_s=steady,
         makespan_s=makespan_s(spans),
-        bubble_share=bubble_share(spans),
         expected=scaled(relative_throughput(stages, schedule, costs, _messages(stages)), steady),
     )
 

@@ -101,7 +101,6 @@ class Stage:
     boundary: tuple[Name, ...]
     memory_bytes: Bytes
     sizes: StageBytes
-    flops: Count
     alone: Share = 1.0
     ease: Share = 1.0
     noise: Annotated[tuple[Annotated[float, Meta(ge=0, le=1e6)], ...], Meta(max_length=MOST_ROUNDS)] = ()
@@ -138,32 +137,22 @@ class Expected:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Prediction:
-    """Throughput, makespan and idle share of the simulated schedule over ``minibatches`` minibatches.
+    """Throughput and makespan of the simulated schedule over ``minibatches`` minibatches.
 
     Attributes:
         throughput_samples_per_s: Of steady stages; likewise ``makespan_s``.
         expected: Of stages as unsteady as they were in the profile; None where that is not known.
-        bubble_share: Of all stages' time from the first start to the last end, the share in which they wait.
     """
 
     minibatches: Annotated[int, Meta(ge=1, le=1_000_000)]
     throughput_samples_per_s: Seconds
     makespan_s: Seconds
-    bubble_share: Share
     expected: Expected | None = None
 
     @property
     def promised_samples_per_s(self) -> float:
         """The throughput that is to be expected; of steady stages, where nothing says how unsteady they are."""
         return self.expected.samples_per_s if self.expected else self.throughput_samples_per_s
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Search:
-    """How much was searched for a plan: among how many legal cuts, and whether these are all there are."""
-
-    candidates: Count
-    complete: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -203,7 +192,6 @@ class Plan(Shown):
     bottleneck_s: Seconds
     predicted: Prediction
     lower_bound_s: Seconds
-    search: Search
     memory_limit_bytes: Bytes | None = None
     cut_after: tuple[tuple[str, ...], ...] = ()
     network: NetworkProfile | None = None

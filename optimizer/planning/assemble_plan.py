@@ -5,7 +5,7 @@ from dataclasses import replace
 from itertools import pairwise
 
 from optimizer.costs import NANOSECONDS, Problem, Rounds, members_of, names_of
-from optimizer.plan import NetworkProfile, Plan, Search, Stage, StageBytes
+from optimizer.plan import NetworkProfile, Plan, Stage, StageBytes
 from optimizer.plan.forecast import paced, predict
 from optimizer.plan.noise import eased
 from optimizer.schedule import schedule_of
@@ -71,7 +71,6 @@ def plan_of(
             schedule_of(pace, len(stages), problem.minibatches),
         ),
         lower_bound_s=best.lower_bound_ns / NANOSECONDS,
-        search=Search(candidates=best.candidates, complete=best.complete),
         memory_limit_bytes=problem.memory_limit_bytes,
         cut_after=tuple(tuple(names_of(problem.costs, ideal)) for ideal in problem.forced),
         network=network,
@@ -118,7 +117,6 @@ def _stage(problem: Problem, index: int, ends: tuple[int, int], memory_bytes: in
             activation_bytes=sum(value.output_bytes for value in down),
             gradient_bytes=sum(value.gradient_bytes for value in down),
         ),
-        flops=sum(costs.layers[at].flops for at in members),
     )
     pace = costs.pace
     return paced(stage, pace, in_place=pace.updates_in_place(last=last))

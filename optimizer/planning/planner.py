@@ -139,7 +139,7 @@ class Planner:
     def optimized(self) -> Plan:
         """Return the best split over all legal cuts.
 
-        Where the graph has too many of them, the plan says among how many it is the best, and gives a lower bound.
+        Where the graph has too many of them, the plan gives a lower bound.
         """
         return self._optimized
 

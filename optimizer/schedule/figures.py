@@ -1,4 +1,4 @@
-"""What the spans of a run come to: makespan, bubbles, throughput.
+"""What the spans of a run come to: makespan, throughput.
 
 Predicted spans and measured ones go through the same formulas.
 """
@@ -14,13 +14,6 @@ Spans = Sequence[Sequence[Span]]
 def makespan_s(spans: Spans) -> float:
     """Return the time from the first start to the last end."""
     return max(span.end_s for row in spans for span in row) - min(span.start_s for row in spans for span in row)
-
-
-def bubble_share(spans: Spans) -> float:
-    """Return the share of all stages' time, from the first start to the last end, in which they wait."""
-    whole_s = makespan_s(spans) * len(spans)
-    busy_s = sum(span.end_s - span.start_s for row in spans for span in row)
-    return min(1.0, max(0.0, 1 - busy_s / whole_s)) if whole_s else 0.0
 
 
 def has_steady_state(stages: int, minibatches: int, update_every: int = 1) -> bool:

@@ -33,13 +33,10 @@ class Solution:
     Attributes:
         bounds: ∅ ⊂ I₁ ⊂ … ⊂ V as sets of layers.
         lower_bound_ns: No legal split has a smaller bottleneck.
-        candidates: How many ideals were compared; ``complete``, whether they are all there are.
     """
 
     bounds: tuple[int, ...]
     lower_bound_ns: int
-    candidates: int
-    complete: bool
 
 
 def solve(problem: Problem, candidates: Candidates) -> Solution | None:
@@ -55,7 +52,7 @@ def solve(problem: Problem, candidates: Candidates) -> Solution | None:
         return None
     bounds = tuple(candidates.ideals[at] for at in (0, *places, len(candidates.ideals) - 1))
     low_ns = problem.bottleneck_ns(bounds) if candidates.complete else problem.simple_bound_ns
-    return Solution(bounds, low_ns, len(candidates.ideals), candidates.complete)
+    return Solution(bounds, low_ns)
 
 
 def why_none(problem: Problem, candidates: Candidates, model: str) -> PartitionError:

@@ -71,7 +71,6 @@ class Pipeline:
     Attributes:
         ahead: How many minibatches each stage has between forward and backward at most; ``between``, how many it holds
             at once, where backwards are split.
-        listed: How many minibatches of a run are simulated.
         steady: Between the ends of which backwards of the last stage throughput counts; from 0 on where nothing is
             steady.
         simulated: How many minibatches of unsteady stages are simulated; ``simulated_steady``, as ``steady``, of these.
@@ -81,7 +80,6 @@ class Pipeline:
 
     ahead: tuple[int, ...]
     between: int
-    listed: int
     steady: tuple[int, int]
     simulated: int
     simulated_steady: tuple[int, int]
@@ -253,7 +251,6 @@ def _pipeline(planner: Planner, stages: int, minibatches: int, bounds: Sequence[
     return Pipeline(
         ahead=tuple(pace.ahead(stages, stage) for stage in range(stages)),
         between=pace.held,
-        listed=schedule.minibatches,
         steady=steady_minibatches(schedule),
         simulated=simulated,
         simulated_steady=steady_minibatches(replace(schedule, minibatches=simulated)),

@@ -127,7 +127,7 @@ const whatIf = (() => {
       return begun ? ended[until - 1] - ended[begun - 1] : latest;
     };
     const plain = (stage, kind) => costs[stage][kind] * stages[stage].ease, [begun, until] = pipeline.steady;
-    const whole = period(pipeline.listed, pipeline.steady, plain);
+    const whole = period(chain.minibatches, pipeline.steady, plain);
     const speed = whole ? chain.batch_size * (until - begun) / whole : 0;
     const found = {stages, samples_per_s: speed, low: null, high: null};
     const rounds = chain.pace.length, many = pipeline.simulated;

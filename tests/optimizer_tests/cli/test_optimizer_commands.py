@@ -63,7 +63,6 @@ def test_json_holds_the_plan(capsys: pytest.CaptureFixture[str]) -> None:
     assert OPTIMIZE(["--profile", "p.json", "--stages", "3", "--json"]) == 0
     plan = json.loads(capsys.readouterr().out)
     assert plan["bottleneck_s"] == plan["lower_bound_s"]
-    assert plan["search"] == {"candidates": 7, "complete": True}
 
 
 @pytest.mark.usefixtures("kept")
