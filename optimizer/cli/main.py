@@ -42,7 +42,6 @@ if TYPE_CHECKING:
     from optimizer.planning import Models
 
 PAGE = ".html"
-LINK_BLIND = "link-blind"
 
 
 @typed_as(MODULES)
@@ -88,7 +87,7 @@ def _refuse_contradictions(options: PlanOptions) -> None:
 
 def _carry_out(models: "Models", name: str, schemes: Schemes, options: PlanOptions) -> object:
     """Plan for one profile and show it; returns what ``--json`` prints."""
-    plans = _plans(models, schemes, options)
+    plans = _plans(models, schemes)
     if models.sliced:
         plans = {SLICED: models.sliced_plan()} | plans
     if models.lowered:
@@ -116,11 +115,10 @@ def _show(plan: Plan, plans: Mapping[str, Plan], models: "Models", schemes: Sche
         console.print(f"{sentence[0].upper()}{sentence[1:]}.")
 
 
-def _plans(models: "Models", schemes: Schemes, options: PlanOptions) -> dict[str, Plan]:
+def _plans(models: "Models", schemes: Schemes) -> dict[str, Plan]:
     """Return the plans of the model as it is, or as it is cut inside in a profile that was named."""
     names = () if models.whole.profile.slicing else (*schemes, *OTHER_PLANNERS)
-    plans = optimizer.planning.plans_for((OPTIMIZED, *names), models, schemes, note)
-    return plans | {LINK_BLIND: models.whole.link_blind()} if options.links else plans
+    return optimizer.planning.plans_for((OPTIMIZED, *names), models, schemes, note)
 
 
 def _write(plan: Plan, models: "Models", schemes: Schemes, options: PlanOptions) -> None:

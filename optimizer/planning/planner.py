@@ -132,7 +132,6 @@ class Planner:
         except PartitionError:
             return None
         slowest_s = max(stage.total_s * stage.ease for stage in plan.stages)
-        slowest_s = plan.bottleneck_s if plan.network else slowest_s  # which knows of messages
         promised = plan.predicted.promised_samples_per_s
         return slowest_s * plan.predicted.throughput_samples_per_s / promised if promised else slowest_s
 
@@ -160,11 +159,6 @@ class Planner:
     def unlimited(self, method: str, bounds: Sequence[int]) -> Plan:
         """Return the plan of a split, as if no limits were set."""
         return self._plan(method, self.free, bounds, self._best_of_all)
-
-    def link_blind(self) -> Plan:
-        """Return the split that would be the best on equal cores that share memory, as it is over the links."""
-        equal = replace(self.problem, network=None)
-        return self.unlimited("link-blind", self._solved(equal, self.candidates).bounds)
 
     @cached_property
     def free_candidates(self) -> Candidates:

@@ -13,7 +13,7 @@ Not modelled: what stages do to each other, how unsteady they are, and that a la
 Source: Narayanan et al., "PipeDream", SOSP 2019, section 3.1; ideals after Tarnawski et al., NeurIPS 2020.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -63,11 +63,9 @@ def why_none(problem: Problem, candidates: Candidates, model: str) -> PartitionE
         forced = " with these cuts forced" if problem.forced else ""
         remedy = "measure links between fewer ranks" if problem.network else "use fewer --stages"
         return PartitionError(f"{model} cannot be cut into {stages} stages{forced}; {remedy}")
-    layer, alone = tightest(problem)
     return InfeasibleError(
-        f"no split of {model} into {stages} stages was found that fits into {_size(limit)} a stage: the tightest "
-        f"layer, {layer}, takes {_mib(alone)} alone; use --memory-limit {_mib(needed)} or more, or a smaller "
-        "--batch-size"
+        f"no split of {model} into {stages} stages was found that fits into {_size(limit)} a stage; use --memory-limit "
+        f"{_mib(needed)} or more, or a smaller --batch-size"
     )
 
 
@@ -75,14 +73,6 @@ def smallest_limit(problem: Problem, candidates: Candidates) -> int | None:
     """Return the smallest limit in bytes that a split keeps, or None if there is no split: the same recurrence."""
     least = int(smallest_behind(StageTable(problem, candidates.ideals).memory_bytes, problem.stages)[0][0])
     return None if least >= NEVER else least
-
-
-def tightest(problem: Problem) -> tuple[str, int]:
-    """Return the layer that takes the most memory in a last stage of its own, where a layer takes the least."""
-    last = replace(problem.factors[-1], before=(0, 0), behind=(0, 0))
-    alone = [problem.stage_bytes(last, 0, 1 << at) for at in range(len(problem.costs.layers))]
-    most = max(range(len(alone)), key=alone.__getitem__)
-    return problem.costs.layers[most].name, alone[most]
 
 
 def _size(size: int) -> str:

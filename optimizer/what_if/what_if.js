@@ -1,5 +1,5 @@
 // The arithmetic of the planner on a chain of costs (optimizer/what_if/chain.py), and a picture to move cuts in.
-// Formulas: optimizer/costs/costs.py (what a stage costs), optimizer/schedule/stage_memory.py (what it holds), rounds.py
+// Formulas: optimizer/costs/costs.py (what a stage costs), optimizer/schedule/stage_requirements.py (what it holds), rounds.py
 // (noise), optimizer/schedule/simulator.py and optimizer/plan/noise.py (throughput and its range).
 "use strict";
 const whatIf = (() => {

@@ -98,13 +98,6 @@ def test_even_stages_lose_to_noise_what_one_slow_stage_does_not() -> None:
     assert abs(lost["one slow"]) < 0.05
 
 
-def test_steady_stages_are_expected_to_give_what_they_give() -> None:
-    predicted = planned(with_rounds(even(4), [[1.0] * ROUNDS] * 4), 2).predicted
-    assert predicted.expected
-    everything = (predicted.expected.low, predicted.expected.samples_per_s, predicted.expected.high)
-    assert everything == pytest.approx((predicted.throughput_samples_per_s,) * 3, rel=1e-3)
-
-
 def test_a_profile_without_rounds_promises_without_an_interval() -> None:
     predicted = planned(even(4), 2).predicted
     assert predicted.expected is None
