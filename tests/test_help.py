@@ -1,4 +1,4 @@
-"""``--help`` of every command: one screen, every option, and commands that can be typed."""
+"""``--help`` of every command: every option, and commands that can be typed."""
 
 import re
 import shlex
@@ -12,16 +12,15 @@ from profiler.cli.main import ProfileOptions
 from runtime.cli.main import COMMANDS
 from runtime.cli.stageplan import HELP, main
 
-MOST_LINES, WIDTH = 45, 80
 OPTIONS: dict[str, type[Any]] = {
     "profile": ProfileOptions, "plan": PlanOptions,
     **{name: own.options for name, own in COMMANDS.items()},
 }  # fmt: skip
 
 
-def help_of(name: str, flag: str, capsys: pytest.CaptureFixture[str]) -> str:
+def help_of(name: str, capsys: pytest.CaptureFixture[str]) -> str:
     with pytest.raises(SystemExit) as ended:
-        main([name, flag])
+        main([name, "--help"])
     assert ended.value.code == 0
     return capsys.readouterr().out
 
@@ -36,24 +35,16 @@ def flags(name: str) -> list[str]:
 
 
 @pytest.mark.parametrize("name", OPTIONS)
-def test_help_is_one_screen_that_names_every_option(name: str, capsys: pytest.CaptureFixture[str]) -> None:
-    shown = help_of(name, "--help", capsys)
-    lines = shown.splitlines()
-    assert len(lines) <= MOST_LINES
-    assert max(map(len, lines)) <= WIDTH
-    told = [line for line in lines if line]
-    assert len(set(told)) == len(told), "no line stands twice"
-    assert lines[0].startswith(f"usage: stageplan {name} ")
+def test_help_names_every_option(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    shown = help_of(name, capsys)
+    assert shown.startswith(f"usage: stageplan {name} ")
     for flag in flags(name):
-        assert re.search(rf"{flag}(?![\w-])", shown), flag
-    every = help_of(name, "--help-all", capsys)
-    for flag in flags(name):
-        assert re.search(rf"^  (?:-o, )?{flag}(?![\w-])", every, re.MULTILINE) or flag == "-o", flag
+        assert re.search(rf"^  (?:-o PATH, |-o FILE, )?{flag}(?![\w-])", shown, re.MULTILINE), flag
 
 
 @pytest.mark.parametrize("name", OPTIONS)
 def test_examples_can_be_typed(name: str, capsys: pytest.CaptureFixture[str]) -> None:
-    examples = re.findall(r"^example: (.*)", help_of(name, "--help", capsys), re.MULTILINE)
+    examples = re.findall(r"^example: (.*)", help_of(name, capsys), re.MULTILINE)
     assert examples
     for example in examples:
         words = shlex.split(example)
@@ -63,7 +54,7 @@ def test_examples_can_be_typed(name: str, capsys: pytest.CaptureFixture[str]) ->
 
 
 def test_the_learning_rate_is_found_by_who_looks_for_it(capsys: pytest.CaptureFixture[str]) -> None:
-    assert re.search(r"in a --config FILE only: .*\blr\b", help_of("train", "--help", capsys), re.DOTALL)
+    assert re.search(r"of a --config FILE only: .*\blr\b", help_of("train", capsys), re.DOTALL)
 
 
 def test_a_command_that_is_typed_wrong_is_named_right(capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,12 +1,17 @@
 """Declare a command's options once: as the annotated fields of the dataclass that they are parsed into."""
 
 import argparse
+import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from inspect import get_annotations
 from typing import Annotated, Any, ClassVar, TypeVar, get_origin, get_type_hints
 
-from profiler.cli.parser import HEADINGS, Listed, Parser
+from profiler.cli.parser import Parser
+
+HEADINGS = ("model and data", "split", "how to run", "output", "more")
+"""In the order in which they are shown."""
+WIDTH = 79
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,30 +81,23 @@ OptionsT = TypeVar("OptionsT", bound=Options)
 
 
 def add_options(parser: Parser, kind: type[Options]) -> None:
-    """Add the options that ``kind`` declares: its own first, and then those of its bases."""
+    """Add the options that ``kind`` declares, under their headings, and its settings and the examples below them."""
+    groups = {heading: parser.add_argument_group(heading) for heading in HEADINGS}
+    places = []
     for owner, declared in _by_class(kind):
         for name, each in declared.items():
             if each.by_place:
-                value = _value(parser.add_argument(name, **each.how)) or name
-                parser.places.append(value)
-                parser.listed.append(Listed(HEADINGS[0], value, each.how["help"]))
+                groups[HEADINGS[0]].add_argument(name, **each.how)
+                places.append(each.how["metavar"])
             else:
-                words = each.words or (f"--{name.replace('_', '-')}",)
-                action = parser.add_argument(*words, dest=name, **{"default": None, **each.how})
                 heading = each.under or owner.__dict__.get("HEADING", HEADINGS[2])
-                parser.listed.append(Listed(heading, _flags(words, action), each.how["help"]))
-    parser.settings, parser.instead = kind.settings(), kind.INSTEAD
-
-
-def _flags(words: Sequence[str], action: argparse.Action) -> str:
-    """Return how an option is typed: ``-o, --output FILE``."""
-    return f"{', '.join(words)} {_value(action)}".rstrip()
-
-
-def _value(action: argparse.Action) -> str:
-    """Return what stands for an option's value, or for an argument."""
-    value = str(action.metavar or "|".join(map(str, action.choices or ())))
-    return f"[{value}]" if action.nargs == "?" else f"{value} …" if action.nargs == "+" else value
+                words = each.words or (f"--{name.replace('_', '-')}",)
+                groups[heading].add_argument(*words, dest=name, **{"default": None, **each.how})
+    parser.usage = " ".join(["%(prog)s", *places, "[options]"])
+    settings = ", ".join(kind.settings())
+    more = textwrap.wrap(f"settings of a --config FILE only: {settings}", WIDTH) if settings else []
+    parser.epilog = "\n".join([*more, *(f"example: {parser.prog} {words}" for words in parser.examples)])
+    parser.instead = kind.INSTEAD
 
 
 def _by_class(kind: type[Options]) -> Iterator[tuple[type[Any], dict[str, Declared]]]:
