@@ -24,8 +24,8 @@ from profiler.profile import INPUT, CopyCost, Edge, Layer, Loss, Machine, Profil
 MINIBATCHES = 16
 UNKNOWN = "an unknown machine"
 MACHINE = Machine(
-    cpu=UNKNOWN, physical_cores=0, logical_cores=0, instructions="", caches=(), memory_bytes=0, python="", torch="",
-    torch_build="", torchvision="", allocator="", settings="", environment=(),
+    cpu=UNKNOWN, physical_cores=0, logical_cores=0, instructions="", memory_bytes=0, python="", torch="",
+    torchvision="", allocator="", settings="",
 )  # fmt: skip
 _NODE = re.compile(r"(?P<name>\S+) -- (?P<kind>.*?) -- (?P<costs>forward_compute_time=.*)")
 _EDGE = re.compile(r"\s+(?P<source>\S+) -- (?P<target>\S+)\s*")

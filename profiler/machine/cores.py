@@ -9,7 +9,6 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from profiler.errors import ProcessError
-from profiler.machine.machine import affinity_variables
 
 CLAIM = "\0stageplan-core-{}"
 """The abstract name of a core's socket: it lies in no folder, and the kernel frees it with its process."""
@@ -28,9 +27,7 @@ def usable_cores(wanted: Sequence[int] = ()) -> tuple[int, ...]:
     refused = [core for core in wanted if core not in allowed]
     if refused:
         listed = ",".join(map(str, allowed))
-        bound = affinity_variables()
-        cause = f"; the environment binds threads to cores{bound}" if bound else ""
-        raise ProcessError(f"this process may not use core {refused[0]}; it may use --cores {listed}{cause}")
+        raise ProcessError(f"this process may not use core {refused[0]}; it may use --cores {listed}")
     return tuple(wanted)
 
 

@@ -151,25 +151,19 @@ class Machine:
     """The machine, software and settings that times were measured with; equal machines may share profiles.
 
     Attributes:
-        caches: Those that a core reaches, such as ``L2 1024K``.
         instructions: The widest vector instructions, and those that multiply bfloat16.
-        torch_build: Commit and kind of the build.
-        environment: Variables that change how fast layers run, as ``NAME=value``.
     """
 
     cpu: str
     physical_cores: Count
     logical_cores: Count
     instructions: str
-    caches: tuple[str, ...]
     memory_bytes: Bytes
     python: str
     torch: str
-    torch_build: str
     torchvision: str
     allocator: str
     settings: str
-    environment: tuple[str, ...]
 
 
 def parts_s(layers: Iterable[Layer], loss: Loss) -> float:

@@ -7,12 +7,11 @@ from contextlib import ExitStack, contextmanager, redirect_stdout
 from optimizer.plan import Plan
 from profiler.capture import captured_model, minibatch, refuse_unfaithful_briefly
 from profiler.cli import note
-from profiler.machine import affinity_variables, usable_cores
+from profiler.machine import usable_cores
 from profiler.profile import PLAIN_FORM, Form
-from profiler.report import counted
 from profiler.settings import Config
 from runtime.hosts import Session, placement
-from runtime.pipeline.core_assignment import cores_for, own_cores
+from runtime.pipeline.core_assignment import cores_for
 from runtime.pipeline.execution import Execution
 from runtime.supervisor import Watch, WorkerPool
 from runtime.worker import Settings
@@ -63,10 +62,4 @@ def cores_of(config: Config, stages: int) -> tuple[int, ...]:
     usable = usable_cores(config.cores)
     if place := placement():
         return (usable[place.local_rank % len(usable)],)
-    cores = cores_for(stages, usable)
-    if not own_cores(cores) and (bound := affinity_variables()):
-        note(
-            f"{counted(len(cores), 'stage')} share {counted(len(set(cores)), 'core')}, for the environment binds "
-            f"threads to cores{bound}",
-        )
-    return cores
+    return cores_for(stages, usable)

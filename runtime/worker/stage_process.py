@@ -23,7 +23,7 @@ import runtime.channels
 from optimizer.schedule import KIND_NAMES, Kind, Progress
 from profiler.errors import StageplanError, one_line
 from profiler.execution import forget_casts, keeping_casts
-from profiler.machine import PeakMemory, affinity_variables, pin, release_memory, use_torch_once
+from profiler.machine import PeakMemory, pin, release_memory, use_torch_once
 from runtime.channels import Channel, Direction, SharedMemory
 from runtime.errors import Failure, InputError, cause_of
 from runtime.results import ActionRecord, StageRun, StageTimes
@@ -130,8 +130,8 @@ class _Worker:
         affinity = os.sched_getaffinity(0)
         if affinity != {self.core}:
             raise InputError(
-                f"the process pinned to core {self.core} was moved to {sorted(affinity)}"
-                f"{affinity_variables()}; unset what binds threads to cores"
+                f"the process pinned to core {self.core} was moved to {sorted(affinity)}; unset what binds threads to "
+                "cores, such as GOMP_CPU_AFFINITY"
             )
 
     def _run(self, go: Go) -> Report:

@@ -11,8 +11,8 @@ from profiler.execution import Captured
 from profiler.profile import INPUT, CopyCost, Edge, Layer, Loss, Machine, Profile, Timing
 
 MACHINE = Machine(
-    cpu="test", physical_cores=4, logical_cores=4, instructions="avx2", caches=("L2 1024K",), memory_bytes=1 << 34,
-    python="3", torch="2", torch_build="none", torchvision="0", allocator="none", settings="none", environment=(),
+    cpu="test", physical_cores=4, logical_cores=4, instructions="avx2", memory_bytes=1 << 34,
+    python="3", torch="2", torchvision="0", allocator="none", settings="none",
 )  # fmt: skip
 COPY_COST = CopyCost(sizes_bytes=(1000, 100_000), copy_s=(2e-6, 50e-6))
 
