@@ -2,12 +2,11 @@
 
 import contextlib
 import dataclasses
-import errno
-import fcntl
 import hashlib
 import os
 import re
-from collections.abc import Callable, Collection, Iterator, Sequence
+import secrets
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO, TypeVar
 
@@ -18,7 +17,6 @@ from profiler.errors import FileError, StageplanError
 
 MOST_BYTES = 256 << 20
 """So large a file that is text may be."""
-_LONGEST_NAME_BYTES = 255
 _CHECKSUM = "sha256"
 _CONTROL_SIGN = re.compile(
     rb"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]|\xc2[\x80-\x9f]"
@@ -59,7 +57,8 @@ KINDS = {
 def write_whole(path: Path, content: bytes | Callable[[BinaryIO], None], option: str = "-o or --out") -> None:
     """Write ``content`` so that ``path`` holds either all of it or what it held before.
 
-    A pipe or a device is written to as it is; a link stays one, and what it points to is written.
+    Of several writers at once the last counts. A pipe or a device is written to as it is; a link stays one, and what
+    it points to is written.
 
     Args:
         path: Where.
@@ -73,10 +72,9 @@ def write_whole(path: Path, content: bytes | Callable[[BinaryIO], None], option:
                 _fill(device, content)
             return
         path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = _temporary(path)
-        with _alone(temporary) as file:
+        temporary = path.with_name(f".{path.name[:50]}.{secrets.token_hex(4)}.writing")
+        with temporary.open("xb") as file:
             try:
-                file.truncate(0)
                 _fill(file, content)
                 file.flush()
                 os.fsync(file.fileno())
@@ -84,54 +82,8 @@ def write_whole(path: Path, content: bytes | Callable[[BinaryIO], None], option:
             except BaseException:
                 temporary.unlink(missing_ok=True)
                 raise
-        _keep_names(path.parent)
     except OSError as error:
         raise unwritable(path, error.strerror or str(error), f"give another place with {option}") from error
-
-
-def _temporary(path: Path) -> Path:
-    """Return the file in which what ``path`` is to hold is written: always the same, so a kill leaves no second one."""
-    name = f".{path.name}.writing"
-    short = len(os.fsencode(name)) <= _LONGEST_NAME_BYTES
-    return path.with_name(name if short else f".{digest(os.fsencode(path.name))}.writing")
-
-
-@contextlib.contextmanager
-def _alone(path: Path) -> Iterator[BinaryIO]:
-    """Open ``path`` for writing, and let nobody else do so meanwhile."""
-    while True:
-        with os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o666), "r+b") as file:
-            _lock(file)
-            if _is_at(path, file.fileno()):
-                yield file
-                return
-
-
-def _lock(file: BinaryIO) -> None:
-    """Wait for the lock of a file, on a file system that has such."""
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX)
-    except OSError as error:
-        if error.errno not in {errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP}:
-            raise
-
-
-def _is_at(path: Path, descriptor: int) -> bool:
-    """Say whether ``path`` still is the name of an open file, which another writer may have given its own."""
-    try:
-        return os.path.samestat(path.stat(), os.fstat(descriptor))
-    except FileNotFoundError:
-        return False
-
-
-def _keep_names(folder: Path) -> None:
-    """Let the names in a folder outlast a crash of the machine, where it may be read and its file system does that."""
-    with contextlib.suppress(OSError):
-        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
 
 
 def _fill(file: BinaryIO, content: bytes | Callable[[BinaryIO], None]) -> None:
