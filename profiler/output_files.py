@@ -2,7 +2,6 @@
 
 import os
 import tempfile
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -41,27 +40,6 @@ def refuse_unwritable(path: Path, kind: OutputKind | None, option: str) -> None:
         raise FileError(
             f"{path} exists and holds {_named(held)}, which {_named(kind)} would replace; {remedy}, or delete it"
         )
-
-
-def refuse_no_room(files: Sequence[tuple[str, Path, int]]) -> None:
-    """Refuse files for which the disks have no room.
-
-    Args:
-        files: The option that names each file, its path, and how many bytes it takes.
-    """
-    taken: dict[int, int] = {}
-    for option, path, size in files:
-        if path.exists() and not path.is_file():  # a device
-            continue
-        folder = _existing_folder(path)
-        disk, room = folder.stat().st_dev, os.statvfs(folder)
-        taken[disk] = taken.get(disk, 0) + size
-        free = room.f_bavail * room.f_frsize
-        if taken[disk] > free:
-            raise unwritable(
-                path, f"that takes {taken[disk] / (1 << 20):.1f} MiB and {folder} has room for {free / (1 << 20):.1f}",
-                f"make room, or give another place with {option}",
-            )  # fmt: skip
 
 
 def kind_of(path: Path) -> str:

@@ -17,9 +17,8 @@ import runtime.training
 from optimizer.schedule import PLAIN_1F1B, Pace, pace_of
 from profiler.cli import configs, emit_json, note, note_anyway, option, positive
 from profiler.errors import ConfigError, FileError
-from profiler.files import is_file
 from profiler.machine import pass_on, taking
-from profiler.output_files import OutputKind, refuse_no_room, refuse_unwritable
+from profiler.output_files import OutputKind, refuse_unwritable
 from profiler.report import counted
 from profiler.settings import Config
 from runtime.cli.options import RankOptions, settings_of
@@ -166,8 +165,6 @@ def _carry_out(
             pipeline.resume(options.resume)
             _say_where(options, pipeline)
         course.begin(pipeline, bar)
-        if session.leads:
-            _refuse_no_room(options, pipeline)
         note(f"{plan.model}: {pipeline.update_words}")
         unwritten = None
         try:
@@ -238,15 +235,6 @@ def _stopping_together(session: "Session") -> Iterator[None]:
 
     with taking(stop) if session.distributed else nullcontext():
         yield
-
-
-def _refuse_no_room(options: TrainOptions, pipeline: "Pipeline") -> None:
-    """Refuse to train what there is no room to keep; a checkpoint is written beside the one before."""
-    files = [] if options.save is None else [("--save", options.save, pipeline.weight_bytes)]
-    if options.checkpoint:
-        once = pipeline.checkpoint_bytes
-        files.append(("--checkpoint", options.checkpoint, once if is_file(options.checkpoint) else 2 * once))
-    refuse_no_room(files)
 
 
 def _facts(options: TrainOptions, loaders: "Loaders") -> dict[str, str]:

@@ -27,23 +27,6 @@ class ModelState:
         own = [*captured.model.parameters(), *captured.model.buffers()]
         self._captured, self._settings = without_tensors(captured, own), settings
 
-    @property
-    def weight_bytes(self) -> int:
-        """The size of what the ``state_dict`` holds."""
-        return sum(tensor.nbytes for tensor in self._plain.state_dict().values())
-
-    @property
-    def checkpoint_bytes(self) -> int:
-        """The size of what a checkpoint holds: the same, buffers that are not in it, and momenta."""
-        model, learning = self._captured.model, self._captured.learning
-        momenta = self._settings.rule.momenta * sum(model.get_parameter(path).nbytes for path in learning)
-        kept = self._plain.state_dict()
-        return (
-            self.weight_bytes
-            + momenta
-            + sum(buffer.nbytes for path, buffer in self._plain.named_buffers() if path not in kept)
-        )
-
     def plain_model(self, tensors: Mapping[str, Tensor]) -> nn.Module:
         """Return the model as it was given, on the CPU, with the parameters and buffers in ``tensors``."""
         model = copy.deepcopy(self._plain).to_empty(device="cpu")

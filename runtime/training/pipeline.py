@@ -436,16 +436,6 @@ class Pipeline:
         return samples, (2 + pace.rule.splits) * parts + 1 / (1 if self._cut else pace.update_every)
 
     @property
-    def weight_bytes(self) -> int:
-        """How large a file of its ``state_dict`` is, about."""
-        return self._model.weight_bytes
-
-    @property
-    def checkpoint_bytes(self) -> int:
-        """How large a checkpoint is, about."""
-        return self._model.checkpoint_bytes
-
-    @property
     def distributed(self) -> bool:
         """Whether other processes have some of the stages."""
         return self._session.distributed

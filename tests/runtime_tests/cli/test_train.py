@@ -272,20 +272,6 @@ def test_weights_that_cannot_be_written_are_kept_elsewhere_and_that_is_said(
     build(small_models.Residual).load_state_dict(state(kept), strict=True)
 
 
-def test_a_disk_without_room_is_told_before_training(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    class Room:
-        f_bavail, f_frsize = 1, 16
-
-    monkeypatch.setattr("os.statvfs", lambda _path: Room)
-    for option, file in (("--save", "model.pt"), ("--checkpoint", "run.ckpt")):
-        assert cli.main([*TRAIN, option, file, "--epochs", "100000"]) == 2
-        said = capsys.readouterr().err
-        assert f"cannot write {file}: that takes" in said
-        assert f"has room for 0.0; make room, or give another place with {option}" in said
-
-
 def test_a_log_is_not_emptied_before_the_model_is_known_to_work(tmp_path: Path) -> None:
     (tmp_path / "run.jsonl").write_text('{"epoch": 0, "minibatch": 0, "loss": 1.0}\n')
     assert cli.main([*TRAIN[:-4], "--data", "loaders:wider", "--stages", "3000", "--log", "run.jsonl"]) > 0
