@@ -8,12 +8,6 @@ MODULES, ONE_NAME = "python -m", "stageplan"
 """The forms in which commands are typed: ``python -m profiler`` and ``stageplan profile``."""
 PACKAGES = {"profile": "profiler", "plan": "optimizer"}
 """The package whose own command it is; all others are commands of ``python -m runtime``."""
-FUNCTIONS = {
-    "profile": "stageplan.profile",
-    "plan": "stageplan.plan",
-    "compare": "stageplan.compare",
-    "run": "stageplan.Pipeline",
-}
 _FORMS: list[str] = []
 """The forms that this process was called in, the outermost first; empty for who calls us from Python."""
 
@@ -56,16 +50,6 @@ def option_words(**options: object) -> tuple[str, ...]:
     return tuple(words)
 
 
-def maker(name: str, **options: object) -> str:
-    """Return what makes a profile, a plan or a result: a command or, for who calls us from Python, the function."""
-    return command(name, **options) if typed_form() or name not in FUNCTIONS else FUNCTIONS[name]
-
-
-def smaller_minibatch() -> str:
-    """Return what to do where a minibatch takes too much memory."""
-    return "use a smaller --batch-size" if typed_form() else "use a smaller sample"
-
-
 def again(name: str, typed: Sequence[str], **options: object) -> str:
     """Return what treats the same model again: a command, or the function where nothing was ``typed`` that names it."""
-    return command(name, *typed, **options) if typed else FUNCTIONS[name]
+    return command(name, *typed, **options) if typed else f"stageplan.{name}"

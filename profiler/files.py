@@ -12,7 +12,7 @@ from typing import Any, BinaryIO, TypeVar
 
 import msgspec
 
-from profiler.commands import maker
+from profiler.commands import command
 from profiler.errors import FileError, StageplanError
 
 MOST_BYTES = 256 << 20
@@ -32,24 +32,23 @@ class Kind:
     Attributes:
         name: What it is called.
         key: A key that it alone has.
-        maker: The command that makes one; ``usual_name``, where it puts it, if that is not the user's choice.
+        maker: The command that makes one.
         option: What names it to the commands that read one.
     """
 
     name: str
     key: str
     maker: str
-    usual_name: str = ""
     option: str = ""
 
 
 KINDS = {
-    "Profile": Kind("profile", "whole_step_s", "profile", option="--profile"),
-    "Plan": Kind("plan", "lower_bound_s", "plan", "plan.json", "--plan"),
-    "RunResult": Kind("run's result", "losses", "run", "run.json"),
+    "Profile": Kind("profile", "whole_step_s", "profile", "--profile"),
+    "Plan": Kind("plan", "lower_bound_s", "plan", "--plan"),
+    "RunResult": Kind("run's result", "losses", "run"),
     "Comparison": Kind("comparison", "left_out", "compare"),
     "Verification": Kind("verification", "seed", "verify"),
-    "NetworkProfile": Kind("network profile", "links", "links", option="--links"),
+    "NetworkProfile": Kind("network profile", "links", "links", "--links"),
 }
 """The kinds of files, by the name of their class."""
 
@@ -178,28 +177,28 @@ def _as_text(kind: type[Any], value: object) -> Any:
 def from_json(content: bytes, kind: type[T], origin: str) -> T:
     """Decode ``content`` as ``kind``; figures that were worked out for readers are passed over."""
     about = KINDS[kind.__name__]
-    name, command = about.name, maker(about.maker, o=about.usual_name)
+    name, anew = about.name, command(about.maker)
     try:
         value = msgspec.json.decode(content, type=kind, dec_hook=_as_text)
     except msgspec.ValidationError as error:
         keys = json_keys(content)
         other = next((each.name for each in KINDS.values() if each.key in keys and about.key not in keys), "")
         if other:
-            raise FileError(f"{origin} is a {other}, where a {name} is wanted; make one with {command}") from error
+            raise FileError(f"{origin} is a {other}, where a {name} is wanted; make one with {anew}") from error
         version = next(field.default for field in dataclasses.fields(kind) if field.name == "format_version")  # type: ignore[arg-type]
         if about.key in keys and keys.get("format_version") != version:
             raise FileError(
                 f"{origin} is a {name} of format {keys.get('format_version')}, and this version reads format "
-                f"{version}; make it anew with {command}"
+                f"{version}; make it anew with {anew}"
             ) from error
-        raise FileError(f"{origin} is not a {name}: {error}; make it anew with {command}") from error
+        raise FileError(f"{origin} is not a {name}: {error}; make it anew with {anew}") from error
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise FileError(f"{origin} is not a {name}: it is no JSON ({error}); make it anew with {command}") from error
-    refuse_control_signs(content, origin, f"make it anew with {command}")
+        raise FileError(f"{origin} is not a {name}: it is no JSON ({error}); make it anew with {anew}") from error
+    refuse_control_signs(content, origin, f"make it anew with {anew}")
     keys = json_keys(content)
     if keys.get(_CHECKSUM) != _checksum(keys):
         why = "was changed after it was written" if _CHECKSUM in keys else f"lacks the {_CHECKSUM} of its content"
-        raise FileError(f"{origin} {why}; make it anew with {command}")
+        raise FileError(f"{origin} {why}; make it anew with {anew}")
     return value
 
 

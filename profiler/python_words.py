@@ -31,7 +31,10 @@ _PHRASES = {
     "smaller --batch-size": "smaller minibatch as the sample",
     "stageplan train --checkpoint, or Pipeline.save,": "Pipeline.save",
     "lower lr in a configuration file": "lower lr",
-    "python -m profiler": "stageplan.profile",
+    "stageplan profile": "stageplan.profile",
+    "stageplan plan": "stageplan.plan",
+    "stageplan compare": "stageplan.compare",
+    "stageplan run": "stageplan.Pipeline",
 }
 _NAMES = "1f1b-flush|1f1b|zero-bubble|gpipe|shm|gloo|fp32|bf16|auto|none|warn|stop"
 _VALUE = rf"{_NAMES}|\S+=\d[\d+]*|[\d,]*\d(?:[KMG]iB|B)?"

@@ -11,7 +11,6 @@ from torch import Tensor, nn
 from torch.autograd.graph import saved_tensors_hooks
 
 from profiler.capture.undo import untouched
-from profiler.commands import smaller_minibatch
 from profiler.errors import ModelError
 from profiler.execution import ONE_TENSOR, Inputs
 from profiler.machine import free_to_this_process
@@ -26,7 +25,7 @@ def refuse_more_than_free(what: str, least_bytes: int) -> None:
     if least_bytes > free:
         raise ModelError(
             f"{what} takes {least_bytes >> 20} MiB at least, and {whose} has {free >> 20} MiB free; "
-            f"{smaller_minibatch()}"
+            "use a smaller --batch-size"
         )
 
 

@@ -4,7 +4,6 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from profiler.commands import smaller_minibatch
 from profiler.errors import CaptureError, ModelError, StageplanError, one_line
 from profiler.machine.memory import free_to_this_process
 
@@ -26,19 +25,17 @@ def blaming(model: str) -> Iterator[None]:
         ) from error
 
 
-def shortage(error: BaseException, what: str, remedy: str = "") -> ModelError | None:
+def shortage(error: BaseException, what: str, remedy: str = "use a smaller --batch-size") -> ModelError | None:
     """Return the error that says that memory ran out, where that is what ``error`` says; None for any other.
 
     Args:
         error: What was raised.
         what: What wanted the memory, such as a layer.
-        remedy: What to do about it; nothing for a smaller minibatch.
+        remedy: What to do about it.
     """
     if not (isinstance(error, MemoryError) or _NO_MEMORY.search(str(error))):  # as torch.OutOfMemoryError says
         return None
     asked = _WANTED.search(str(error))
     wanted = f"{int(asked[1]) >> 20} MiB more" if asked else "more"
     free, whose = free_to_this_process()
-    return ModelError(
-        f"memory ran out: {what} wants {wanted}, and {whose} has {free >> 20} MiB free; {remedy or smaller_minibatch()}"
-    )
+    return ModelError(f"memory ran out: {what} wants {wanted}, and {whose} has {free >> 20} MiB free; {remedy}")

@@ -23,7 +23,6 @@ from pathlib import Path
 from types import FunctionType
 from typing import Any
 
-from profiler.commands import smaller_minibatch, typed_as, typed_form
 from profiler.errors import ProcessError, StageplanError, one_line
 from profiler.files import is_file
 from profiler.machine.blame import shortage
@@ -130,7 +129,7 @@ def start(target: Callable[..., None], *arguments: Any, name: str) -> tuple[Base
     """
     expect_processes()
     ours, theirs = multiprocessing.Pipe()
-    given = theirs, typed_form(), dict(os.environ), os.sched_getaffinity(0), target, arguments
+    given = theirs, dict(os.environ), os.sched_getaffinity(0), target, arguments
     hidden = nullcontext() if _defines_something() else _main_script_hidden()
     with ExitStack() as until_started, theirs, _ONE_AT_A_TIME, hidden:
         until_started.callback(ours.close)
@@ -205,7 +204,7 @@ class Helper:
                 raise ProcessError(f"{ORPHANS}; try again") from None
             raise ProcessError(
                 f"a process that helps to measure ended with {_how(self._process.exitcode)}; "
-                f"if memory is short, {smaller_minibatch()}"
+                f"if memory is short, use a smaller --batch-size"
             ) from error
         if isinstance(message, StageplanError):
             raise message
@@ -237,8 +236,8 @@ def helper(function: Callable[..., Any], *arguments: Any) -> Iterator[Helper]:
             await_end(process)
 
 
-def _begin(  # noqa: PLR0917
-    line: Connection, form: str, environment: Mapping[str, str], cores: set[int], target: Callable[..., None],
+def _begin(
+    line: Connection, environment: Mapping[str, str], cores: set[int], target: Callable[..., None],
     arguments: tuple[Any, ...],
 ) -> None:  # fmt: skip
     """Tie this process's life to its parent's, be where and as that is, and become what it is for."""
@@ -251,8 +250,7 @@ def _begin(  # noqa: PLR0917
         os.environ.update(environment)
         os.sched_setaffinity(0, cores)
         os.dup2(2, 1)
-        with typed_as(form):
-            target(line, *arguments)
+        target(line, *arguments)
 
 
 def _answer(connection: Connection, function: Callable[..., Any], arguments: tuple[Any, ...]) -> None:

@@ -9,7 +9,6 @@ from contextlib import ExitStack, contextmanager
 from multiprocessing.connection import Connection
 
 from profiler.capture import captured_model, minibatch
-from profiler.commands import typed_form
 from profiler.errors import ProcessError
 from profiler.machine import Helper, helper, pin
 from profiler.measure.stepper import Clocks, stepper_for
@@ -53,8 +52,7 @@ def busy_neighbours(config: Config, form: Form, cores: Sequence[int]) -> Iterato
         try:
             beside = Neighbours([stack.enter_context(helper(_train, config, form, core)) for core in cores])
         except ProcessError as error:
-            fewer = "--cores 0 of python -m profiler" if typed_form() else "cores=(0,)"
-            raise ProcessError(f"{error} Or profile beside no busy core, with {fewer}.") from error
+            raise ProcessError(f"{error} Or profile beside no busy core, with --cores 0.") from error
         yield beside
 
 

@@ -9,7 +9,6 @@ from typing import Annotated, ClassVar, Literal
 
 from msgspec import Meta
 
-from profiler.commands import maker, typed_form
 from profiler.profile.form import FP32, PLAIN_FORM, Form, Precision, Slicing
 from profiler.profile.layers import (
     Bytes,
@@ -162,8 +161,7 @@ def profile_warnings(profile: Profile) -> list[str]:
             f"{profile.foreign_load:.0%} of the time; end what runs there, or choose another with --cores."
         )
     if profile.uncertainty > UNCERTAINTY_LIMIT:
-        longer = f"{'--budget' if typed_form() else 'budget_s'} of {maker('profile')}"
-        more = f"four times as many would halve that, with {longer}"
+        more = "four times as many would halve that, with a longer --budget"
         if profile.rounds >= MOST_ROUNDS:
             more = "end what else runs on this machine"
         means = f"Splits that differ by less than {profile.uncertainty:.0%} cannot be told apart"

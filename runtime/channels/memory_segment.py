@@ -6,7 +6,6 @@ The kernel frees it when the last process that has it goes, however that process
 import mmap
 import os
 
-from profiler.commands import smaller_minibatch
 from runtime.errors import RunError
 
 
@@ -29,7 +28,7 @@ class SharedMemory:
         except OSError as error:
             os.close(descriptor)
             raise RunError(
-                f"cannot share {size >> 20} MiB of memory: {error.strerror}; {smaller_minibatch()}"
+                f"cannot share {size >> 20} MiB of memory: {error.strerror}; use a smaller --batch-size"
             ) from error
 
     def close(self) -> None:

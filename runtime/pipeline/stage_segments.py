@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 
 from optimizer.plan import Plan
 from optimizer.schedule import StageRequirements
-from profiler.commands import maker, smaller_minibatch, typed_form
+from profiler.commands import command
 from profiler.execution import Captured, Segment, segment_of
 from profiler.profile import INPUT
 from profiler.report import mib
@@ -40,27 +40,27 @@ def _refuse_others(captured: Captured, plan: Plan) -> None:
     shape = captured.specs[INPUT].shape
     if plan.num_stages != len(plan.stages):
         raise InputError(
-            f"the plan says {plan.num_stages} stages and has {len(plan.stages)}; plan again with {maker('plan')}"
+            f"the plan says {plan.num_stages} stages and has {len(plan.stages)}; plan again with {command('plan')}"
         )
     if plan.input_shape != shape:
         raise InputError(
             f"the plan is for input {plan.input_shape} and {captured.name} was captured with {shape}; plan again with "
-            f"{maker('plan')}"
+            f"{command('plan')}"
         )
     if plan.slicing != captured.form.slicing:
         raise InputError(
             f"the plan cuts '{plan.slicing}' inside and the model at hand '{captured.form.slicing}'; "
-            f"plan again with {maker('plan')}"
+            f"plan again with {command('plan')}"
         )
     if plan.precision != captured.form.precision:
         raise InputError(
             f"the plan is for {plan.precision} and {captured.name} was captured in "
-            f"{captured.form.precision}; plan again with {maker('plan')}"
+            f"{captured.form.precision}; plan again with {command('plan')}"
         )
     if plan.model_digest != captured.digest:
         raise InputError(
             f"the plan is for {plan.model} as it was profiled, whose layers are not those of this {captured.name}; "
-            f"plan again with {maker('plan')}"
+            f"plan again with {command('plan')}"
         )
 
 
@@ -71,7 +71,7 @@ def _stage_of(captured: Captured, plan: Plan) -> dict[str, int]:
         wrong = sorted(set(placed) ^ set(captured.layer_names) | twice)
         raise InputError(
             f"the plan does not place every layer of {captured.name} exactly once: see '{wrong[0]}'; "
-            f"plan again with {maker('plan')}"
+            f"plan again with {command('plan')}"
         )
     return {INPUT: 0} | {layer: number for number, stage in enumerate(plan.stages) for layer in stage.layers}
 
@@ -81,7 +81,7 @@ def _refuse_illegal(captured: Captured, stage_of: Mapping[str, int]) -> None:
         if stage_of[edge.source] > stage_of[edge.target]:
             raise InputError(
                 f"the plan puts '{edge.target}' into stage {stage_of[edge.target]}, before '{edge.source}' in stage "
-                f"{stage_of[edge.source]}, which has to run first; plan again with {maker('plan')}"
+                f"{stage_of[edge.source]}, which has to run first; plan again with {command('plan')}"
             )
     for group in captured.inseparable:
         _refuse_parting(group, stage_of)
@@ -91,7 +91,7 @@ def _refuse_parting(group: Sequence[str], stage_of: Mapping[str, int]) -> None:
     if len({stage_of[name] for name in group}) > 1:
         raise InputError(
             f"the plan parts '{group[0]}' and '{group[-1]}', which share a weight or hand over what is no tensor; "
-            f"plan again with {maker('plan')}"
+            f"plan again with {command('plan')}"
         )
 
 
@@ -125,11 +125,10 @@ def refuse_too_little_memory(
     if sum(needed) - shared <= free_bytes:
         return
     listed = " + ".join(mib(size) for size in needed)
-    flushing = "--schedule 1f1b-flush" if typed_form() else 'schedule="1f1b-flush"'
-    flush = "" if plan.pace.rule.synchronous else f", or {flushing}, which keeps one weight version"
+    flush = "" if plan.pace.rule.synchronous else ", or --schedule 1f1b-flush, which keeps one weight version"
     raise TooLargeError(
         f"the {len(needed)} stages of {plan.model} need {mib(sum(needed) - shared)} MiB of memory ({listed}, what two "
-        f"share counted once) and {whose} has {mib(free_bytes)} MiB free; {smaller_minibatch()}{flush}"
+        f"share counted once) and {whose} has {mib(free_bytes)} MiB free; use a smaller --batch-size{flush}"
     )
 
 

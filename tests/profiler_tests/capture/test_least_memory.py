@@ -116,7 +116,7 @@ def test_an_allocation_that_fails_is_told_with_what_was_wanted_and_what_is_free(
     wanted = 32 * 30000 * 256 * 4 // MIB
     assert done.stdout.startswith("ModelError memory ran out: layer "), done.stdout + done.stderr
     assert f"of model 'memory_eaters:build' wants {wanted} MiB more, and this process (ulimit -v) has " in done.stdout
-    assert done.stdout.endswith(" MiB free; use a smaller sample\n")
+    assert done.stdout.endswith(" MiB free; use a smaller --batch-size\n")
 
 
 @pytest.mark.parametrize(
