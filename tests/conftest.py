@@ -35,14 +35,6 @@ if hasattr(__main__, "__file__"):
     del __main__.__file__
 
 
-@pytest.fixture(scope="session", autouse=True)
-def _own_claims() -> Iterator[None]:
-    """Tests that run beside others claim the same cores, and that interests none of them."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("profiler.machine.cores.CLAIM", f"\0stageplan-test-{os.getpid()}-{{}}")
-        yield
-
-
 @pytest.fixture(autouse=True)
 def _signals_of_before() -> Iterator[None]:
     """A command that was told to end ignores signals from then on, and its process would: here it goes on.

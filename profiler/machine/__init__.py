@@ -21,7 +21,7 @@ if TYPE_CHECKING:
         start,
         tie_to,
     )
-    from profiler.machine.cores import claimed, neighbouring_cores, physical_core, usable_cores
+    from profiler.machine.cores import neighbouring_cores, physical_core, usable_cores
     from profiler.machine.interrupts import draining, ending_in_order, pass_on, taking, uninterrupted
     from profiler.machine.machine import bfloat16_instructions, differences, this_machine
     from profiler.machine.memory import (

@@ -1,18 +1,10 @@
-"""Choose the cores that processes are pinned to, and claim those that are measured on."""
+"""Choose the cores that processes are pinned to."""
 
-import errno
 import os
-import socket
-import sys
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 
 from profiler.errors import ProcessError
-
-CLAIM = "\0stageplan-core-{}"
-"""The abstract name of a core's socket: it lies in no folder, and the kernel frees it with its process."""
-_claimed: set[int] = set()
 
 
 def usable_cores(wanted: Sequence[int] = ()) -> tuple[int, ...]:
@@ -45,26 +37,3 @@ def physical_core(core: int) -> tuple[str, str]:
     except OSError:
         return "", str(core)
     return package, number
-
-
-@contextmanager
-def claimed(cores: Iterable[int]) -> Iterator[None]:
-    """Claim cores for as long as they are measured on; say on stderr if another process has claimed one of them."""
-    busy: list[str] = []
-    with ExitStack() as held:
-        for core in sorted(set(cores) - _claimed):
-            claim = held.enter_context(socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM))
-            _claimed.add(core)
-            held.callback(_claimed.discard, core)
-            try:
-                claim.bind(CLAIM.format(core))
-            except OSError as error:
-                if error.errno == errno.EADDRINUSE:
-                    busy.append(str(core))
-        if busy:
-            which = f"core{'s' if len(busy) > 1 else ''} {','.join(busy)}"
-            sys.stderr.write(
-                f"another stageplan measures on {which} at the same moment, and times of both are off; wait for it, or "
-                "choose other cores with --cores\n"
-            )
-        yield

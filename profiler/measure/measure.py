@@ -10,7 +10,7 @@ from statistics import median
 from profiler.capture import captured_model, minibatch, refuse_unfaithful
 from profiler.errors import CaptureError
 from profiler.execution import Captured
-from profiler.machine import blaming, claimed, expect_processes, pinned
+from profiler.machine import blaming, expect_processes, pinned
 from profiler.measure.assemble_profile import Measured, measure_copy_cost, profile_of
 from profiler.measure.count_work import count_work, refuse_other_work
 from profiler.measure.memory import Memory, measure_memory
@@ -50,7 +50,7 @@ def measure_profile(
     affinity = tuple(sorted(os.sched_getaffinity(0)))
     memory = _memory(config, captured, core)
     beside_us = busy_neighbours(config, captured.form, others) if others else nullcontext()
-    with claimed(cores), pinned(core), beside_us as beside, blaming(config.name), redirect_stdout(sys.stderr):
+    with pinned(core), beside_us as beside, blaming(config.name), redirect_stdout(sys.stderr):
         if beside:
             beside.run()
         copy_cost = measure_copy_cost(clocks.wall)

@@ -12,7 +12,6 @@ from optimizer.schedule import Pace, schedule_of
 from profiler.cli import emit_json, note, option, screen, stdout
 from profiler.errors import ConfigError
 from profiler.files import to_json, write_whole
-from profiler.machine import claimed
 from profiler.output_files import refuse_unwritable
 from profiler.report import counted
 from runtime.cli.options import ClockOption, RankOptions, clock_of, refuse_clock, settings_of
@@ -63,7 +62,6 @@ def run(options: RunOptions) -> int:
             note(sentence)
 
         with (
-            claimed(cores),
             runtime.pipeline.pool_of(cores, options.stall_timeout_s, session) as pool,
             runtime.pipeline.progress_bar(plan.model, minibatches) as bar,
             runtime.pipeline.executions_of(config, [plan], pool, settings, bar, session=session) as executions,

@@ -8,7 +8,6 @@ from itertools import islice
 from profiler.cli import note, progress
 from profiler.errors import ConfigError
 from profiler.files import to_json, write_whole
-from profiler.machine import claimed
 from profiler.measure import Yardstick
 from profiler.profile import BF16, BF16_FORM, PLAIN_FORM
 from profiler.report import counted
@@ -66,7 +65,7 @@ def carry_out(
 
     since = [len(job.comparison.runs) for job in jobs]
     first = len(jobs) > 1 and any(not job.comparison.rounds for job in jobs)
-    with claimed(cores), pool_of(cores, stall_timeout_s) as pool:
+    with pool_of(cores, stall_timeout_s) as pool:
         for only_first in (True, False) if first else (False,):
             with progress("comparing", _missing(jobs, only_first=only_first)) as advance:
                 for at, job in enumerate(jobs):

@@ -15,7 +15,6 @@ from typing import Any, NoReturn
 
 import pytest
 from commands import MODEL, OPTIMIZE, PROFILE, RUN, SMALL, Command, refusal
-from core_claims import another_process
 from other_forms import lowered
 from strategies import chain
 
@@ -646,21 +645,3 @@ def test_a_second_comparison_in_a_folder_is_refused_while_the_first_is_carried_o
     assert not list(in_folder.iterdir()), "nothing is left of a folder in which nothing was written"
     remedy = "wait until it is done, or give another folder with --out"
     assert refused == [(2, f"error: another comparison is being made in {in_folder / 'found'}; {remedy}")]
-
-
-@pytest.mark.slow
-def test_whoever_measures_on_a_core_of_another_process_says_so(
-    profiled: Path, capsys: pytest.CaptureFixture[str], usable: tuple[int, ...]
-) -> None:
-    said = f"another stageplan measures on core {usable[0]} at the same moment"
-    options = [*SMALL, "--cores", str(usable[0])]
-    commands = [
-        (PROFILE, [*MODEL, "--cores", str(usable[0]), "--budget", "1s", "-o", "again.json"]),
-        (RUN, ["run", *options, "--stages", "1", "--batches", "3"]),
-        (RUN, ["compare", *options, "--stages", "1", "--batches", "3", "--repeats", "1", "--partitions", "optimized"]),
-    ]
-    with another_process(usable[0]):
-        for command, arguments in commands:
-            assert command(arguments) == 0
-            assert capsys.readouterr().err.count(said) == 1
-    assert (profiled / "again.json").exists()
