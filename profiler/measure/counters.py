@@ -17,7 +17,7 @@ class Work:
 
     def __init__(self) -> None:
         """Start from zero."""
-        self._products = FlopCounterMode(display=False, custom_mapping=_attention_on_cpu() | _on_cpu_only())
+        self._products = FlopCounterMode(display=False, custom_mapping=_attention_on_cpu())
 
     @contextmanager
     def counting(self) -> Iterator[None]:
@@ -66,27 +66,4 @@ def _attention_on_cpu() -> dict[Any, Callable[..., int]]:
     return {
         aten._scaled_dot_product_flash_attention_for_cpu: forward,  # noqa: SLF001
         aten._scaled_dot_product_flash_attention_for_cpu_backward: backward,  # noqa: SLF001
-    }
-
-
-def _on_cpu_only() -> dict[Any, Callable[..., int]]:
-    """Count the products of recurrent layers, which a library for CPUs runs as one operator, and of bilinear ones."""
-
-    def recurrent(inputs: Any, first: Any, second: Any, *_rest: Any, **_named: Any) -> int:
-        return int(2 * prod(inputs[:-1]) * (prod(first) + prod(second)))
-
-    def recurrent_backward(*args: Any, **named: Any) -> int:
-        return 2 * recurrent(*args, **named)
-
-    def trilinear(*args: Any, **_named: Any) -> int:
-        shapes = [list(shape) for shape in args[:3]]
-        for shape, added in zip(shapes, args[3:6], strict=True):
-            for dimension in sorted(added):
-                shape.insert(dimension, 1)
-        return int(2 * prod(max(lengths) for lengths in zip(*shapes, strict=True)))
-
-    return {
-        aten.mkldnn_rnn_layer: recurrent,
-        aten.mkldnn_rnn_layer_backward: recurrent_backward,
-        aten._trilinear: trilinear,  # noqa: SLF001
     }

@@ -51,8 +51,8 @@ class Layer:
         learning_bytes: Size of those that learn, hence of their gradients, and of each tensor that the rule keeps.
         saved_bytes: What its forward keeps for the backward, parameters excluded.
         transient_bytes: What it needs for a moment beyond parameters, gradients, momentum and all that is saved.
-        flops: Floating-point operations of the forward's products and convolutions, a multiply-add as two; likewise
-            ``backward_flops``.
+        flops: Floating-point operations of the forward's products and convolutions, a multiply-add as two, those of
+            recurrent layers left out; likewise ``backward_flops``.
         left_bytes: What is held for those gradients once the rest of the backward is done.
         features: How many output features it has, of a kind of layer that can be cut into blocks of them.
         uncuttable: Why it cannot be cut into blocks of them; nothing where it can.

@@ -31,20 +31,6 @@ def test_fused_attention_counts_its_products() -> None:
     assert result.shape == query.shape
 
 
-def test_recurrent_and_bilinear_layers_count_their_products() -> None:
-    layer, inputs = nn.LSTM(16, 8, batch_first=True), torch.ones(2, 5, 16)
-    work = Work()
-    with work.counting():
-        output, _ = layer(inputs)
-        forward = work.flops()
-        output.sum().backward()
-    products = 2 * 2 * 5 * 4 * 8 * (16 + 8)
-    assert forward == products
-    assert work.flops() - forward == 2 * products
-    bilinear = nn.Bilinear(6, 7, 8)
-    assert counted(bilinear, torch.ones(3, 6), torch.ones(3, 7)) == 2 * 3 * 6 * 7 * 8
-
-
 def test_a_step_layer_by_layer_counts_forward_and_backward() -> None:
     model = nn.Sequential(nn.Flatten(), nn.Linear(12, 16), nn.ReLU(), nn.Linear(16, 5)).train()
     captured = capture(model, "model", torch.zeros(4, 3, 2, 2))
