@@ -40,7 +40,6 @@ class Measured:
     Attributes:
         samples: Rounds beside busy cores; ``alone``, in rounds beside none, if there were others.
         split: Steps whose backward was split.
-        check_s: How long it was held against the model itself before.
     """
 
     config: Config
@@ -57,7 +56,6 @@ class Measured:
     casting_s: Sequence[float]
     neighbours: int
     split: SplitSteps
-    check_s: float
 
 
 def profile_of(measured: Measured) -> Profile:
@@ -93,7 +91,6 @@ def profile_of(measured: Measured) -> Profile:
         whole_step=whole_step,
         neighbours=measured.neighbours,
         beside_s=whole_step.median_s * _times_beside(measured),
-        check_s=measured.check_s,
         closure_error=closure_error(samples),
         rounds=len(samples.whole_step),
         uncertainty=uncertainty(samples),

@@ -46,7 +46,7 @@ def measure_profile(
     """
     core, *others = cores
     expect_processes()
-    check_s = _check(config, captured, core, clocks)
+    _check(config, captured, core)
     affinity = tuple(sorted(os.sched_getaffinity(0)))
     memory = _memory(config, captured, core)
     beside_us = busy_neighbours(config, captured.form, others) if others else nullcontext()
@@ -84,18 +84,15 @@ def measure_profile(
             casting_s=casting_s,
             neighbours=len(others),
             split=rounds.split,
-            check_s=check_s,
         )
     )
 
 
-def _check(config: Config, captured: Captured, core: int, clocks: Clocks) -> float:
-    """Hold the layers, as they are without slices and in float32, against their model; return how long that took."""
-    begun_s = clocks.wall()
+def _check(config: Config, captured: Captured, core: int) -> None:
+    """Hold the layers, as they are without slices and in float32, against their model."""
     with pinned(core), blaming(config.name), redirect_stdout(sys.stderr):
         plain = captured if captured.form == PLAIN_FORM else captured_model(config)
         refuse_unfaithful(plain, *minibatch(config, plain))
-    return clocks.wall() - begun_s
 
 
 def _memory(config: Config, captured: Captured, core: int) -> Memory | None:

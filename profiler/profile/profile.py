@@ -48,7 +48,6 @@ class Profile(Shown):
             keeps no peak.
         neighbours: How many other cores trained the same model while all else was timed.
         beside_s: What the plain step takes beside them.
-        check_s: How long its layers were held against the model itself, before all else; 0 where nobody did.
         closure_error: By how much the parts of a step are more than the plain steps before and after it, as a share.
         uncertainty: The largest half-width of an interval among the ten costliest layers, as a share of its cost.
         typed: The options that name the model and its minibatch on a command line; none for one that was in memory.
@@ -80,7 +79,6 @@ class Profile(Shown):
     whole_step: Timing
     neighbours: Count = 0
     beside_s: Seconds = 0.0
-    check_s: Seconds = 0.0
     closure_error: float
     rounds: Count
     uncertainty: float
