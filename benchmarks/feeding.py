@@ -29,7 +29,9 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--batches", type=int, default=32)
     options = parser.parse_args()
-    config = configuration.override(configuration.for_model(options.model), {"batch_size": options.batch_size})
+    config = configuration.override(
+        configuration.for_model(options.model), {"batch_size": options.batch_size, "lr": 1e-6}
+    )
     profile = fresh_profile(config)
     plan = Planner(profile, options.stages, options.batches).optimized()
     shape = config.input_shape
@@ -38,14 +40,14 @@ def main() -> None:
     ] * -(-options.batches // POOL)
     loader, ratios = pool[: options.batches], []
     cores = cores_for(options.stages, usable_cores())
-    settings = Settings(rule=config.rule, seed=SEED, on_nan="warn")
+    settings = Settings(rule=config.rule, seed=SEED)
     for _ in range(options.rounds):
         with WorkerPool(cores) as workers, Execution(captured_model(config), workers, settings) as execution:
             own = execution.run(plan, options.batches)
         speeds = [own.batch_size * own.minibatches / own.makespan_s]
         peaks = [[stage.measured.peak_rss_bytes or 0 for stage in own.stages]]
         model = build(config.model, config.classes, SEED)
-        with Pipeline(model, plan, update=config.rule, on_nan="warn") as pipeline:
+        with Pipeline(model, plan, update=config.rule) as pipeline:
             fed = pipeline.train(loader)
         assert [loss for loss in own.losses[:4] if loss] == [loss for loss in fed.losses[:4] if loss]
         speeds.append(fed.samples_per_s)

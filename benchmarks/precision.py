@@ -55,7 +55,7 @@ def measure(config: Config, rounds: int) -> None:
     drifts: list[float] = []
     tuned: list[list[float]] = [[] for _ in precisions]
     with WorkerPool(cores) as pool, ExitStack() as stack:
-        settings = Settings(rule=config.rule, seed=SEED, clock=clock, on_nan="warn")
+        settings = Settings(rule=config.rule, seed=SEED, clock=clock)
         executions = [
             stack.enter_context(Execution(captured_model(config, plan.form), pool, settings)) for plan in plans
         ]

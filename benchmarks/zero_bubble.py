@@ -58,7 +58,7 @@ def measure(config: Config, options: argparse.Namespace) -> None:
                 Execution(
                     captured_model(config, plan.form),
                     pool,
-                    Settings(rule=config.rule, seed=SEED, pace=plan.pace, clock=clock, on_nan="warn"),
+                    Settings(rule=config.rule, seed=SEED, pace=plan.pace, clock=clock),
                 )
             )
             for plan in plans

@@ -199,7 +199,7 @@ def line_of(name: str, *, capture_only: bool) -> str:
         return " | ".join([*cells, "not tried"])
     measured = profile(model, sample, loss=loss, budget_s=0.1, cores=usable_cores()[:1])
     plan = Planner(measured, STAGES, MINIBATCHES).optimized()
-    settings = Settings(rule=DEFAULT_RULE, seed=0, pace=PLAIN_1F1B, vocabulary=0, on_nan="warn")
+    settings = Settings(rule=DEFAULT_RULE, seed=0, pace=PLAIN_1F1B, vocabulary=0)
     with (
         WorkerPool(cores_for(STAGES, usable_cores())) as pool,
         Execution(captured, pool, settings) as execution,

@@ -12,7 +12,7 @@ from profiler.errors import StageplanError
 
 _ARGUMENTS = {
     "--update-every": "update_every", "--batches": "minibatches", "--budget": "budget_s",
-    "--cut-after": "cut_after", "--memory-limit": "memory_limit_bytes", "--on-nan": "on_nan",
+    "--cut-after": "cut_after", "--memory-limit": "memory_limit_bytes",
     "--stall-timeout": "stall_timeout_s",
 } | {
     f"--{name}": name
@@ -36,7 +36,7 @@ _PHRASES = {
     "stageplan compare": "stageplan.compare",
     "stageplan run": "stageplan.Pipeline",
 }
-_NAMES = "1f1b-flush|1f1b|zero-bubble|gpipe|shm|gloo|fp32|bf16|auto|none|warn|stop"
+_NAMES = "1f1b-flush|1f1b|zero-bubble|gpipe|shm|gloo|fp32|bf16|auto|none"
 _VALUE = rf"{_NAMES}|\S+=\d[\d+]*|[\d,]*\d(?:[KMG]iB|B)?"
 _OPTION = re.compile(rf"({'|'.join(_ARGUMENTS)})\b(?: ({_VALUE})(?![\w.]\w))?")
 _SHAPE = re.compile(r"--sample-shape (\d+(?:,\d+)*)")

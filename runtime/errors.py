@@ -29,10 +29,6 @@ class TrainingWarning(UserWarning):
     """Training goes on, and whoever trains should know something about it."""
 
 
-class DivergedError(RunError):
-    """A loss is no number, and training stopped before it was taken in; all ranks know, and go on if they like."""
-
-
 class Drained(KeyboardInterrupt):
     """All ranks have trained what had been read when one was told to end, and end together."""
 

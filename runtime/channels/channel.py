@@ -38,8 +38,8 @@ class Cut:
 class Direction(Protocol):
     """One direction over a cut, activations down or gradients up: one stage sends, the other receives."""
 
-    def put(self, minibatch: int, tensors: Sequence[Tensor] | None, *, ends_update: bool = False) -> None:
-        """Copy a minibatch's tensors to where they are handed over; None where it is void: trained on no more."""
+    def put(self, minibatch: int, tensors: Sequence[Tensor], *, ends_update: bool = False) -> None:
+        """Copy a minibatch's tensors to where they are handed over."""
 
     def announce(self, minibatch: int) -> None:
         """Hand over what was put there; waits only for a neighbour that is hundreds of minibatches behind."""
@@ -55,9 +55,6 @@ class Direction(Protocol):
 
     def ends_update(self, minibatch: int) -> bool:
         """Say whether a minibatch that was received is the last that an update takes."""
-
-    def is_void(self, minibatch: int) -> bool:
-        """Say whether the last minibatch that was received is void: sent in the place of one that is not trained."""
 
     def end(self) -> None:
         """Tell the neighbour that there are no more minibatches, where it does not know how many there are."""

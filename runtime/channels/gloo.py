@@ -123,14 +123,14 @@ class _Messages:
         self._sends: dict[int, dist.Work] = {}
         self._awaited = -1
         self._arrivals = _Arrivals()
-        self.blank, self.is_void, self.ends_update = self._ring.blank, self._ring.is_void, self._ring.ends_update
+        self.blank, self.ends_update = self._ring.blank, self._ring.ends_update
         self.fileno = self._arrivals.fileno
 
     def begin(self, minibatches: int | None) -> None:
         """Get ready for a run of so many minibatches; None where nobody knows how many."""
         self._count, self._next, self._awaited = minibatches, 0, -1
 
-    def put(self, minibatch: int, tensors: Sequence[Tensor] | None, *, ends_update: bool = False) -> None:
+    def put(self, minibatch: int, tensors: Sequence[Tensor], *, ends_update: bool = False) -> None:
         with blaming_the_neighbour():
             self._finish(minibatch - self._ring.slots)
         self._ring.put(minibatch, tensors, ends_update=ends_update)

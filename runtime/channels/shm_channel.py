@@ -43,7 +43,7 @@ class _Notified:
 
     def __init__(self, ring: Ring, notifications: socket.socket) -> None:
         self._ring, self._notifications = ring, notifications
-        self.put, self.blank, self.is_void, self.ends_update = ring.put, ring.blank, ring.is_void, ring.ends_update
+        self.put, self.blank, self.ends_update = ring.put, ring.blank, ring.ends_update
         self.fileno = notifications.fileno
 
     def announce(self, minibatch: int) -> None:

@@ -2,9 +2,8 @@
 
 A slot begins with a header and holds one tensor for each value that crosses. Nearly always the tensors look as they did
 when the model was captured, and the header is one zero. An uneven last minibatch has other shapes; then the header says
-which, and the tensors take less of the slot. Type and memory format are kept in either case. A minibatch that is not
-trained on any more, for its loss or that of one before it is no number, is void: its slot has nothing but a header. A
-second number says whether the minibatch is the last that an update takes.
+which, and the tensors take less of the slot. Type and memory format are kept in either case. A second number says
+whether the minibatch is the last that an update takes.
 """
 
 import math
@@ -17,7 +16,7 @@ from torch import Tensor
 from profiler.execution import ALIGNMENT_BYTES, TensorSpec, fill, slot_bytes, slot_offsets, slot_tensors
 from runtime.errors import RunError
 
-_AS_CAPTURED, _OTHERWISE, _VOID, _END = 0, 1, 2, 3
+_AS_CAPTURED, _OTHERWISE, _END = 0, 1, 2
 _WORD_BYTES = 8
 _FIRST_SHAPE = 2
 
@@ -44,13 +43,10 @@ class Ring:
         self._flags = [header.numpy() for header in self._headers]
         self._tensors = [slot_tensors(buffer, first, specs) for first in self._first]
 
-    def put(self, minibatch: int, tensors: Sequence[Tensor] | None, *, ends_update: bool = False) -> None:
-        """Copy a minibatch's tensors into its slot; None where it is void."""
+    def put(self, minibatch: int, tensors: Sequence[Tensor], *, ends_update: bool = False) -> None:
+        """Copy a minibatch's tensors into its slot."""
         slot = minibatch % self.slots
         self._flags[slot][1] = ends_update
-        if tensors is None:
-            self._flags[slot][0] = _VOID
-            return
         as_captured = all(
             tensor.shape == spec.shape and tensor.dtype == spec.dtype
             for tensor, spec in zip(tensors, self.specs, strict=True)
@@ -67,13 +63,9 @@ class Ring:
         fill(self._shaped(slot), tensors)
 
     def get(self, minibatch: int) -> list[Tensor]:
-        """Return a minibatch's tensors, which live in its slot; those of a void one mean nothing."""
+        """Return a minibatch's tensors, which live in its slot."""
         slot = minibatch % self.slots
         return self._shaped(slot) if self._flags[slot][0] == _OTHERWISE else self._tensors[slot]
-
-    def is_void(self, minibatch: int) -> bool:
-        """Say whether the minibatch in the slot is void: put there in the place of one that is not trained."""
-        return bool(self._flags[minibatch % self.slots][0] == _VOID)
 
     def ends_update(self, minibatch: int) -> bool:
         """Say whether the minibatch in the slot is the last that an update takes."""

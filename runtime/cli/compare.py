@@ -18,7 +18,6 @@ from profiler.output_files import refuse_unwritable
 from profiler.settings import Config
 from runtime.cli.options import ClockOption, RunningOptions, refuse_clock, settings_of
 from runtime.hosts import refuse_ranks
-from runtime.worker import OnNan
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -55,9 +54,6 @@ class CompareOptions(RunningOptions):
     quick: Annotated[bool, switch("one short round, of the smallest batch size")] = False
     clock: ClockOption = None
     fresh: Annotated[bool, switch("ignore what was measured before")] = False
-    on_nan: Annotated[OnNan, option("at a loss that is no number (warn)", under="more", choices=("stop", "warn"))] = (
-        "warn"
-    )
 
 
 def compare_all(options: CompareOptions) -> int:

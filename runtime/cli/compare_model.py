@@ -67,7 +67,7 @@ def compare(
         )  # fmt: skip
         config = settled_precision(config)
         settings = Settings(
-            rule=config.rule, seed=SEED, pace=pace_of(ASYNCHRONOUS, stages), vocabulary=config.vocabulary, on_nan="warn"
+            rule=config.rule, seed=SEED, pace=pace_of(ASYNCHRONOUS, stages), vocabulary=config.vocabulary
         )
         request = request_of(config, settings)
         jobs = [job_of(config, settings, folder / "comparison.json", request)]

@@ -18,7 +18,7 @@ from profiler.errors import ConfigError
 from profiler.settings import Config
 from runtime.hosts import placement
 from runtime.results import CHANNELS, CLOCKS, ChannelName, Clock
-from runtime.worker import OnNan, Settings
+from runtime.worker import Settings
 
 
 def channel_named(text: str) -> ChannelName:
@@ -49,9 +49,6 @@ class RunningOptions(PlanningOptions):
         str | None,
         option("package.module:function of your minibatches (random)", under="model and data", metavar="P.M:F"),
     ] = None
-    on_nan: Annotated[OnNan, option("at a loss that is no number (stop)", under="more", choices=("stop", "warn"))] = (
-        "stop"
-    )
     stall_timeout_s: Annotated[
         float | None,
         option(
@@ -138,5 +135,4 @@ def settings_of(
         clock=clock,
         data=config.data,
         vocabulary=config.vocabulary,
-        on_nan=options.on_nan,
     )

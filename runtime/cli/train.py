@@ -192,7 +192,7 @@ def _pipeline(
         loss="model" if modelled else profiler.capture.find(config.loss) if config.loss else None,
         schedule=settings.pace.name, update_every=options.update_every, channel=settings.channel,
         cores=tuple(dict.fromkeys(runtime.pipeline.cores_of(config, len(plan.stages)))), seed=profiler.capture.SEED,
-        on_nan=options.on_nan, stall_timeout_s=options.stall_timeout_s, watch=bar, session=session,
+        stall_timeout_s=options.stall_timeout_s, watch=bar, session=session,
     )  # fmt: skip
 
 

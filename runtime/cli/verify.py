@@ -16,7 +16,6 @@ from runtime.cli.options import RankOptions, settings_of
 from runtime.cli.plans import named_plans, one_plan, refuse_without_plan
 from runtime.hosts import agree_on_plan, joined
 from runtime.results import PartitionVerification, Verification
-from runtime.worker import OnNan
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -35,9 +34,6 @@ class VerifyOptions(RankOptions):
     partition: Annotated[
         str | None, option("optimized, sliced, bf16, a scheme, or all (all)", under="split", metavar="P")
     ] = None
-    on_nan: Annotated[OnNan, option("at a loss that is no number (warn)", under="more", choices=("stop", "warn"))] = (
-        "warn"
-    )
 
 
 def verify_all(options: VerifyOptions) -> int:

@@ -53,7 +53,6 @@ def agree_on_plan(session: Session, plan: Plan, config: Config, settings: Settin
         "learning rate": f"{config.warmup} {config.decay} {config.decay_updates} {config.decay_factor}",
         "loss": config.loss or "cross-entropy",
         "data factory": settings.data or "synthetic",
-        "answer to a loss that is no number": settings.on_nan,
         "seed": str(settings.seed),
     }
     if plan.form.lowered:

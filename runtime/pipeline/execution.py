@@ -24,7 +24,7 @@ from profiler.execution import Captured, Segment, TensorSpec, spec_of
 from profiler.machine import available_bytes, physical_core, uninterrupted
 from profiler.profile import INPUT
 from runtime.channels import Rendezvous
-from runtime.errors import DivergedError, Drained, InputError, RunError
+from runtime.errors import Drained, InputError
 from runtime.hosts import Session, agree_on_weights, placed
 from runtime.pipeline.feed import Feed
 from runtime.pipeline.load_messages import loads
@@ -220,12 +220,12 @@ class Execution:
 
     def train(
         self, reader: Reader, limit: int | None, before: tuple[int, int]
-    ) -> tuple[TrainingResult, int, InputError | RunError | Drained | None]:
+    ) -> tuple[TrainingResult, int, InputError | Drained | None]:
         """Train on from the weights that the stages have, until there are no more minibatches.
 
         Returns:
             What was trained, on how many parts of minibatches, and why it ended before it should have, if it did:
-            reading failed, a loss is no number, or a rank was told to end.
+            reading failed, or a rank was told to end.
 
         Args:
             reader: What reads them.
@@ -237,10 +237,8 @@ class Execution:
         feed.begin(reader, limit, announced=True, first=before[0])
         try:
             reports = self._carry_out(loaded, Go(None, before[1], unread=feed.take_unread()))
-            failure: InputError | RunError | Drained | None = feed.failure
-            if stopped := reports[-1].stopped:
-                failure = (InputError if stopped.by_input else DivergedError)(stopped.reason)
-            elif any(report.stopping for report in reports):
+            failure: InputError | Drained | None = feed.failure
+            if any(report.stopping for report in reports):
                 failure = Drained(signal.SIGTERM)
             return *training_result(reports), failure
         finally:

@@ -172,10 +172,7 @@ class Feed:
         return False
 
     def _supply(self) -> bool:
-        if self._take_releases() and self._announced and self._leads:  # of a void minibatch, as all are that follow
-            self._exhausted = True
-            self._ahead.clear()
-            self._together.clear()
+        self._take_releases()
         if any(len(end.held) >= end.slots for end in self._ends):
             return False
         if not (self._ahead or self._read_update()):
@@ -192,15 +189,11 @@ class Feed:
         self.fed += 1
         return True
 
-    def _take_releases(self) -> bool:
-        """Make room where the stages are done with minibatches; say whether one was void."""
-        void = False
+    def _take_releases(self) -> None:
+        """Make room where the stages are done with minibatches."""
         for end in self._ends:
             while end.held and wait([end.notifications], 0):
-                minibatch = end.held.popleft()
-                end.channel.gradients.receive(minibatch)
-                void |= end.channel.gradients.is_void(minibatch)
-        return void
+                end.channel.gradients.receive(end.held.popleft())
 
     def _read_update(self) -> bool:
         """Read the minibatches of the next update, fewer where the data end; what goes wrong is kept in ``failure``.

@@ -91,23 +91,22 @@ def outcome_of(plan: Plan, schedule: Schedule, reports: Sequence[Report], settin
 
 
 def training_result(reports: Sequence[Report]) -> tuple[TrainingResult, int]:
-    """Return what training gave, as far as it was trained on, and on how many parts of minibatches that was.
+    """Return what training gave, and on how many parts of minibatches that was.
 
     The loss of a minibatch that was cut is the mean over its samples.
     """
     last = reports[-1]
-    parts = last.stopped.trained if last.stopped else len(last.losses)
     losses: dict[int, float] = {}
-    for loss, (share, _) in zip(last.losses[:parts], last.shares, strict=False):
+    for loss, (share, _) in zip(last.losses, last.shares, strict=True):
         losses[share.minibatch] = losses.get(share.minibatch, 0.0) + share.part * loss
     result = TrainingResult(
         minibatches=len(losses),
-        samples=sum(samples for _, samples in last.shares[:parts]),
+        samples=sum(samples for _, samples in last.shares),
         seconds=_seconds(reports),
         losses=_finite(list(losses.values())),
         stages=tuple(report.run.whole for report in reports),
     )
-    return result, parts
+    return result, len(last.losses)
 
 
 def _seconds(reports: Sequence[Report]) -> float:

@@ -11,7 +11,7 @@ from typing import Any
 
 from profiler.capture import SEED, made
 from profiler.errors import ConfigError, FileError
-from runtime.errors import DivergedError, Drained, InputError, NoMinibatchError, RunError, TrainingWarning
+from runtime.errors import Drained, InputError, NoMinibatchError, RunError, TrainingWarning
 from runtime.pipeline import Rest
 from runtime.results import TrainingResult
 from runtime.training.checkpoint import generators
@@ -134,7 +134,7 @@ class _Checkpoints:
 
     def write_anywhere(self, states: dict[str, Any] | None, error: BaseException) -> bool:
         """Write the last one before training ends with an error, to another folder where need be; say whether it is."""
-        together = not self._pipeline.distributed or isinstance(error, (Drained, DivergedError))  # else others do not
+        together = not self._pipeline.distributed or isinstance(error, Drained)  # else others do not
         if not (self._path and self._pipeline.alive and together and self._pipeline.minibatches):
             return False
         try:
@@ -174,7 +174,8 @@ def train_epochs(
                 pipeline, loaders, limit=limit, checkpoints=checkpoints, every=every, began=began, report=report
             )
         except (KeyboardInterrupt, InputError, RunError) as error:
-            whole = checkpoints.write_anywhere(began if pipeline.epoch == epoch else None, error)
+            states = began if pipeline.epoch == epoch else None
+            whole = not isinstance(error, RunError) and checkpoints.write_anywhere(states, error)
             if isinstance(error, Drained) or (isinstance(error, KeyboardInterrupt) and not pipeline.distributed):
                 raise Paused(error, pipeline, checkpoints.last, whole=whole) from None
             if checkpoints.last:

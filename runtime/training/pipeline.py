@@ -49,7 +49,7 @@ from runtime.training.checkpoint import (
 from runtime.training.evaluate import Metric, evaluated, metric_of
 from runtime.training.learning_rates import Rates, learning_rate_of
 from runtime.training.model_state import ModelState
-from runtime.worker import OnNan, Settings
+from runtime.worker import Settings
 
 Minibatches = Iterable[Any]
 """Pairs (inputs, targets), or, where the model returns its loss, inputs by name."""
@@ -96,7 +96,6 @@ class Pipeline:
         channel: ChannelName = "shm",
         cores: Cores | None = None,
         seed: int = SEED,
-        on_nan: OnNan = "stop",
         stall_timeout_s: AboveZero | None = None,
         watch: Watch | None = None,
         session: Session | None = None,
@@ -118,7 +117,6 @@ class Pipeline:
             channel: How stages hand tensors on.
             cores: Which cores to use; None: those that this process may use.
             seed: What is random in layers, such as dropout, is drawn from.
-            on_nan: What to do about a loss that is no number: ``stop`` or ``warn``.
             stall_timeout_s: How long one action may take before its stage counts as hung, and the loader for a
                 minibatch; None: by its prediction, and five minutes.
             watch: Called now and then during training with what every stage is doing; the last one has the last loss.
@@ -147,7 +145,7 @@ class Pipeline:
         own = self._captured.model
         self._tensors: dict[str, Tensor] | None = {**dict(own.named_parameters()), **dict(own.named_buffers())}
         self._settings = Settings(
-            rule=update, seed=seed, pace=training_pace(plan, schedule, update_every), channel=channel, on_nan=on_nan,
+            rule=update, seed=seed, pace=training_pace(plan, schedule, update_every), channel=channel,
             learning_rate=rate, vocabulary=plan.vocabulary,
         )  # fmt: skip
         self._model = ModelState(bare, self._captured, self._settings)
@@ -227,8 +225,7 @@ class Pipeline:
 
         Raises:
             InputError: The data cannot be used, or do not come; the whole updates before are trained.
-            RunError: A loss is no number, and nothing is trained on it; or a stage failed, and what was trained since
-                the last checkpoint is lost.
+            RunError: A loss is no number, or a stage failed; what was trained since the last checkpoint is lost.
         """
         with self._alone("train"):
             self.last = None
@@ -352,6 +349,9 @@ class Pipeline:
         tensors = self._state()
         if not self._session.leads:
             return None
+        if not all(tensors[path].isfinite().all() for path in self._captured.learning):
+            raise RunError("the weights are no finite numbers, and no checkpoint is written: training diverged; lower "
+                           "lr in a configuration file, and go on from the last checkpoint")  # fmt: skip
         return self._model.checkpoint(
             tensors, minibatches=self.minibatches, parts=self._parts, updates=self.updates, epoch=self.epoch,
             position=self.position, generators=states or generators(),

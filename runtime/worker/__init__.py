@@ -20,7 +20,7 @@ if TYPE_CHECKING:
         receive,
         send,
     )
-    from runtime.worker.settings import OnNan, Settings
+    from runtime.worker.settings import Settings
     from runtime.worker.stage_process import serve
     from runtime.worker.status import Phase, Progress, StageStatus
 else:

@@ -159,7 +159,6 @@ class Report:
         run: Its times are on the clock of its host, until they are put on that of the first stage's.
         losses: One a minibatch; ``shares``, what each was to its update, with its number of samples, where it trains.
         stopping: Whether the rank was asked to end.
-        stopped: Why the run's later minibatches were not trained on; None where all were.
         checksums: Of the minibatches that the parent process read from a loader.
         physical_core: The host's boot, the package and the physical core that ``core`` belongs to: two stages that
             name the same share it.
@@ -168,25 +167,9 @@ class Report:
     run: StageRun
     losses: tuple[float, ...]
     shares: tuple[tuple[Share, int], ...]
-    stopped: "Stopped | None"
     checksums: Checksums = ()
     stopping: bool = False
     physical_core: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Stopped:
-    """Training stopped before an update that would have taken in a loss that is no number.
-
-    Attributes:
-        trained: On how many minibatches of the run it trained: those of the updates before.
-        reason: Why, in a sentence; nothing in a stage that only heard of it.
-        by_input: Whether it is the user's input that cannot be used, and no loss.
-    """
-
-    trained: int
-    reason: str = ""
-    by_input: bool = False
 
 
 class _Pickler(pickle.Pickler):

@@ -1,14 +1,11 @@
 """The settings of a run: what every stage is told alike."""
 
 from dataclasses import dataclass
-from typing import Literal
 
 from optimizer.schedule import PLAIN_1F1B, SCHEDULES, Pace
 from profiler.errors import ConfigError
 from profiler.settings import LearningRate, UpdateRule
 from runtime.results import ChannelName, Clock
-
-OnNan = Literal["stop", "warn"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,7 +28,6 @@ class Settings:
     learning_rate: LearningRate | None = None
     data: str = ""
     vocabulary: int = 0
-    on_nan: OnNan = "stop"
 
     def __post_init__(self) -> None:
         """Refuse to bound a norm that no moment has."""

@@ -8,7 +8,7 @@ the autograd graph is kept, so an output that no layer saves is freed at once.
 
 import math
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -17,14 +17,11 @@ from torch import Tensor
 from torch.autograd.graph import GradientEdge, get_gradient_edge
 
 import runtime.channels
-from optimizer.schedule import Kind
-from profiler.errors import ConfigError
 from profiler.execution import Left, TensorSpec, WeightVersions, slot_tensors
-from profiler.execution.segment import Place
 from runtime.channels import Channel, SharedMemory
 from runtime.errors import InputError, RunError
 from runtime.worker.data import Synthetic
-from runtime.worker.messages import Go, Load, Share, Stopped
+from runtime.worker.messages import Go, Load, Share
 
 if TYPE_CHECKING:
     from runtime.channels import CommonNorm
@@ -67,9 +64,7 @@ class Stage:
     Attributes:
         losses: One a minibatch; ``last_loss`` is the last, and NaN before there is one.
         shares: What each minibatch that was fed is to its update, and its number of samples.
-        diverged: Whether any loss was no finite number.
         used: The weight version that the last backward ran on.
-        stopped: From which minibatch on nothing is trained, and why; None while all are.
         common_norm: What tells the norm of all stages' gradients; None where the update rule does not bound it.
     """
 
@@ -89,7 +84,7 @@ class Stage:
         self.minibatches: int | None = None
         self.losses: list[float] = []
         self.shares: list[tuple[Share, int]] = []
-        self.last_loss, self.diverged = math.nan, False
+        self.last_loss = math.nan
         self._recorded = False
         segment = load.segment
         own = {*segment.parameters, *segment.constants}
@@ -106,27 +101,20 @@ class Stage:
         self._later = self.versions.leave_gradients(segment.separable if rule.splits else ())
         self._left: dict[int, list[Left]] = {}
         self._in_flight: dict[int, InFlight] = {}
-        self._first_of: dict[int, int] = {}
         self.used = 0
         self._synthetic = synthetic
         self.common_norm = _common_norm(load) if settings.rule.clip_norm else None
-        self.stopped: Stopped | None = None
-        self._kept = KeptBuffers(segment.places, self.constants)
         self._norms: dict[str, Tensor] = {}
         self._scale: Tensor | None = None
 
-    def forward(self, minibatch: int, received: list[Tensor], first: int) -> list[Tensor]:
+    def forward(self, minibatch: int, received: list[Tensor]) -> list[Tensor]:
         """Run the forward and return what has to be sent; nothing in the last stage.
 
         Args:
             minibatch: Its number.
             received: What came from the stage before.
-            first: The first of the minibatches that share its update.
         """
         segment = self.load.segment
-        self._first_of[minibatch] = first
-        if self._undoes and self._blank is None and first == minibatch:
-            self._kept.keep(minibatch)
         version = self.versions.bind()
         if self.before is self.inputs is None:
             received = [self._synthetic.inputs(minibatch)]
@@ -140,7 +128,7 @@ class Stage:
         if segment.outputs:
             targets, weight = self._targets(minibatch)
             result = segment.loss([values[name] for name in segment.outputs], targets)
-            self._keep_loss(float(result.detach()))
+            self._keep_loss(minibatch, float(result.detach()))
             seed = torch.full_like(result, weight)
             roots = [get_gradient_edge(result)]
         else:
@@ -169,40 +157,9 @@ class Stage:
         while left:
             left.pop(0).add()  # and let go of what that kept alive
 
-    def update(self, minibatch: int) -> int:
+    def update(self) -> int:
         """Write the next weight version from the gradients of the last backward, and return its number."""
-        try:
-            version = self.versions.update(self.used, self._scale)
-        except ConfigError as error:  # of a learning rate, before anything is written, and in all stages alike
-            if not self._undoes:
-                raise
-            self.stop(minibatch, str(error), by_input=True)
-            return self.versions.newest
-        if self._undoes:
-            self._kept.forget(self._first_of[minibatch])
-        self._first_of = {own: first for own, first in self._first_of.items() if own > minibatch}
-        return version
-
-    def stop(self, minibatch: int, reason: str = "", *, by_input: bool = False) -> None:
-        """Train on no minibatch of the update of this one, nor on any after; what they have left is undone."""
-        if self.stopped is None:
-            first = self._first_of[minibatch]
-            self.stopped = Stopped(first, reason, by_input)
-            self._kept.take_back(first)
-            self._left.clear()
-            self.versions.drop_gradients()
-
-    def pass_over(self, kind: Kind, minibatch: int) -> None:
-        """Do of an action what is left of it in a stage that has stopped."""
-        if kind == "F" and self.targets:
-            self.targets.activations.receive(minibatch)
-        elif kind == "B":
-            self._in_flight.pop(minibatch, None)
-
-    @property
-    def _undoes(self) -> bool:
-        """Whether the stage trains, so that what it holds is wanted, whatever befalls a minibatch."""
-        return not self._recorded
+        return self.versions.update(self.used, self._scale)
 
     def take_norms(self) -> None:
         """Work out the norms of the gradients that the next update is made of."""
@@ -213,20 +170,6 @@ class Stage:
         assert self.common_norm
         self._scale = self.common_norm.scale(self._norms)
 
-    def stop_at_divergence(self, minibatch: int) -> None:
-        """Stop where the loss of a minibatch is no finite number, if that is wanted."""
-        if self.load.common.settings.on_nan == "warn" or not self.diverged:
-            return
-        number = self.shares[-1][0].minibatch if self.shares else self.first + minibatch
-        reason = (
-            f"the loss of minibatch {number} is no number ({self.last_loss}): training diverged, or "
-            "data or weights were not finite to begin with; lower lr in a configuration file, or go on with --on-nan "
-            "warn"
-        )
-        if not self._undoes:
-            raise RunError(reason)
-        self.stop(minibatch, reason)
-
     def begin(self, go: Go) -> None:
         """Get ready for a run."""
         self.minibatches, self.first = go.minibatches, go.first
@@ -235,24 +178,28 @@ class Stage:
                 self.targets.activations.receive(minibatch)
         self.losses.clear()
         self.shares.clear()
-        self.stopped = None
-        self._first_of.clear()
-        self._left.clear()
-        self.last_loss, self.diverged, self._recorded = math.nan, False, go.recorded
+        self.last_loss, self._recorded = math.nan, go.recorded
         for channel in (self.before, self.behind):
             if channel:
                 channel.begin(go.minibatches)
 
-    def _keep_loss(self, loss: float) -> None:
+    def _keep_loss(self, minibatch: int, loss: float) -> None:
+        """Note a loss; one that is no finite number ends training."""
         self.last_loss = loss
-        self.diverged |= not math.isfinite(loss)
         self.losses.append(loss)
+        if self._recorded or self._blank is not None or math.isfinite(loss):
+            return
+        number = self.shares[-1][0].minibatch if self.shares else self.first + minibatch
+        raise RunError(
+            f"the loss of minibatch {number} is no number ({loss}): training diverged, or data or weights were not "
+            "finite to begin with; lower lr in a configuration file, and go on from the last checkpoint"
+        )
 
     def release(self, minibatch: int) -> None:
-        """Tell the parent process that inputs and targets of a minibatch are done with, and whether for good."""
+        """Tell the parent process that inputs and targets of a minibatch are done with."""
         for channel in (self.inputs, self.targets):
             if channel:
-                channel.gradients.put(minibatch, None if self.stopped else [])
+                channel.gradients.put(minibatch, [])
                 channel.gradients.announce(minibatch)
 
     def warm_up(self) -> None:
@@ -278,7 +225,6 @@ class Stage:
         for own in left:
             self._left[0] = own
             self.add_weight_gradients(0)
-        self._first_of.clear()
         self.versions.drop_gradients()
         self._blank = None
         for path, tensor in self.constants.items():
@@ -292,7 +238,7 @@ class Stage:
                 tensor.copy_(own[spec.name].detach())
 
     def _warm_forward(self, received: list[Tensor]) -> InFlight:
-        self.forward(0, received, 0)
+        self.forward(0, received)
         return self._in_flight.pop(0)
 
     def _warm_backward(self, flight: InFlight, received: list[Tensor]) -> list[Left]:
@@ -324,32 +270,3 @@ class Stage:
 def _common_norm(load: Load) -> "CommonNorm":
     parameters = [spec.name for spec in load.common.state if "@" not in spec.name]
     return runtime.channels.CommonNorm(parameters, load.common.settings.rule.clip_norm)
-
-
-class KeptBuffers:
-    """Copies of a stage's buffers, such as the running means of a batch norm; of what has not changed there is one."""
-
-    def __init__(self, places: Sequence[Place], constants: Mapping[str, Tensor]) -> None:
-        """Keep those of ``constants`` that are no parameters."""
-        parameters = {place.path for place in places if place.module and place.local in place.module._parameters}  # noqa: SLF001
-        self._own = {path: tensor for path, tensor in constants.items() if path not in parameters}
-        self._latest: dict[str, Tensor] = {}
-        self._before: dict[int, dict[str, Tensor]] = {}
-
-    def keep(self, minibatch: int) -> None:
-        """Keep them as they are before the forward of ``minibatch``."""
-        for path, tensor in self._own.items():
-            kept = self._latest.get(path)
-            if kept is None or not torch.equal(kept, tensor):
-                self._latest[path] = tensor.clone()
-        self._before[minibatch] = dict(self._latest)
-
-    def forget(self, minibatch: int) -> None:
-        """Forget what was kept for ``minibatch``, which is trained on."""
-        self._before.pop(minibatch, None)
-
-    def take_back(self, minibatch: int) -> None:
-        """Bring them to where they were before the forward of ``minibatch``, and forget what was kept since."""
-        for path, kept in self._before[minibatch].items():
-            self._own[path].copy_(kept)
-        self._before.clear()

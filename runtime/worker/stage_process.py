@@ -152,7 +152,6 @@ class _Worker:
             ),
             losses=tuple(self._stage.losses),
             shares=tuple(self._stage.shares) if not go.recorded else (),
-            stopped=self._stage.stopped,
         )
 
     def _unload(self) -> None:
@@ -181,7 +180,6 @@ class _Run:
     def __init__(self, stage: Stage, status: StageStatus, turn: "Turn | None", progress: Progress) -> None:
         self._stage, self._status, self._turn, self._progress = stage, status, turn, progress
         self._splits = stage.load.common.pace.rule.splits
-        self._first = 0
         self._done, self._busy_s = 0, 0.0
         self._spent_s: dict[Kind, float] = dict.fromkeys(KIND_NAMES, 0.0)
         self._cpu_s = self._norms_s = 0.0
@@ -201,7 +199,7 @@ class _Run:
         asked = time.perf_counter()
         kind, minibatch = self._first_ready(choices)
         if kind == "U":
-            waited_s = self._norm_shared(minibatch) if self._stage.common_norm and not self._stage.stopped else 0.0
+            waited_s = self._norm_shared(minibatch) if self._stage.common_norm else 0.0
             return _Next(kind, minibatch, [], waited_s)
         source = self._way_in(kind)
         if source is None:
@@ -272,8 +270,6 @@ class _Run:
     def _carry_out(self, chosen: _Next) -> ActionRecord:
         """Run one action, alone on the core where stages take turns, and record when it waited, computed and sent."""
         stage, kind, minibatch = self._stage, chosen.kind, chosen.minibatch
-        if kind == "F" and (not minibatch or self._progress.ends_update(minibatch - 1)):
-            self._first = minibatch
         if self._turn:
             self._note(Phase.WAITING, f"the wait for its turn on the core, for {_words(kind, minibatch)}")
         with self._turn or contextlib.nullcontext():
@@ -299,25 +295,18 @@ class _Run:
         self._note(Phase.WORKING, _words(kind, minibatch))
         start, cpu = time.perf_counter() - self._norms_s, time.thread_time() - self._norms_s  # which were work, too
         self._norms_s = 0.0
-        results: list[Tensor] | None = []
-        if kind == "B" and stage.behind and stage.behind.gradients.is_void(minibatch):
-            stage.stop(minibatch)
+        results: list[Tensor] = []
         version = stage.used
-        if stage.stopped:
-            stage.pass_over(kind, minibatch)
-            results = None
-        elif kind == "F":
+        if kind == "F":
             version = stage.versions.newest
-            results = stage.forward(minibatch, chosen.received, self._first)
-            if stage.behind is None:
-                stage.stop_at_divergence(minibatch)
+            results = stage.forward(minibatch, chosen.received)
         elif kind == "B":
             results = stage.backward(minibatch, chosen.received)
             version = stage.used
         elif kind == "W":
             stage.add_weight_gradients(minibatch)
         else:
-            version = stage.update(minibatch)
+            version = stage.update()
         computed = time.perf_counter()
         direction = self._way_out(kind)
         if direction:

@@ -101,7 +101,6 @@ MISTAKES: list[tuple[Callable[[], Any], list[str]]] = [
     (lambda: face.Pipeline(MODEL, PLAN, schedule="gpip"), ["schedule", "'gpip'", "or 'gpipe'"]),
     (lambda: face.Pipeline(MODEL, PLAN, channel="shared"), ["channel", "'shm' or 'gloo'", "'shared'"]),
     (lambda: face.Pipeline(MODEL, PLAN, seed="1"), ["seed cannot be '1'", "a whole number;"]),
-    (lambda: face.Pipeline(MODEL, PLAN, on_nan="ignore"), ["on_nan", "'stop' or 'warn'", "'ignore'"]),
     (lambda: face.Pipeline(MODEL, PLAN, stall_timeout_s=-1), ["stall_timeout_s", "-1", "a number > 0.0;"]),
     (lambda: face.Pipeline(MODEL, PLAN).evaluate([], "accuracy"), ["metric", "'accuracy'"]),
     (lambda: face.Pipeline(MODEL, PLAN).resume("/proc/none"), ["/proc/none", "one that Pipeline.save has written"]),

@@ -52,7 +52,7 @@ def test_any_chain_of_ideals_equals_the_replay(four_workers: WorkerPool, kind: t
 def test_an_execution_says_whether_a_loss_was_no_number(
     workers: Callable[[int], WorkerPool], data: str, *, breaks: bool
 ) -> None:
-    captured, chosen = captured_of(small_models.Residual), replace(SETTINGS, on_nan="warn", data=data)
+    captured, chosen = captured_of(small_models.Residual), replace(SETTINGS, data=data)
     with Execution(captured, workers(1), chosen) as execution:
         losses = execution.run(plan_of(captured, None, stages=1), 6).losses
         assert execution.diverged == breaks == (losses[-1] is None)
