@@ -180,7 +180,7 @@ class _Run:
     def __init__(self, stage: Stage, status: StageStatus, turn: "Turn | None", progress: Progress) -> None:
         self._stage, self._status, self._turn, self._progress = stage, status, turn, progress
         self._splits = stage.load.common.pace.rule.splits
-        self._done, self._busy_s = 0, 0.0
+        self._done = 0
         self._spent_s: dict[Kind, float] = dict.fromkeys(KIND_NAMES, 0.0)
         self._cpu_s = self._norms_s = 0.0
         self._wait_s, self._began_s, self._ended_s, self._minibatches = 0.0, 0.0, 0.0, 0
@@ -313,7 +313,6 @@ class _Run:
             direction.put(minibatch, results, ends_update=self._progress.ends_update(minibatch))
         end = time.perf_counter()
         self._done += 1
-        self._busy_s += end - start
         return ActionRecord(
             kind=kind,
             minibatch=minibatch,
@@ -348,7 +347,7 @@ class _Run:
 
     def _note(self, phase: Phase, doing: str) -> None:
         loss, total = self._stage.last_loss, self._total()
-        self._status.note(phase, doing, done=self._done, total=total, busy_s=self._busy_s, loss=loss)
+        self._status.note(phase, doing, done=self._done, total=total, loss=loss)
 
     def _total(self) -> int:
         """Return how many actions there are; 0 where that is not known yet."""

@@ -1,9 +1,8 @@
 """The status of a stage, in memory that its parent reads without asking: it outlives whatever befalls the stage.
 
 The stage writes a short record before and after each wait and each action; the parent reads it for its live view, to
-find a stage that no longer comes forward, and to say what a dead one was doing. A stage may lose its core, or be
-stopped, halfway through a record: so there is room for two, written in turn, each with its number and a checksum. The
-newest whose checksum fits is the last that is whole, in whatever order a processor shows another one its stores.
+find a stage that no longer comes forward, and to say what a dead one was doing. A stage may be halfway through a record
+just then: so it has a checksum, and where that does not fit, the one that was read before stands.
 Python's stacks go to a second piece: faulthandler writes them when a process crashes, or when the parent asks with
 SIGUSR1.
 """
@@ -18,9 +17,8 @@ from enum import IntEnum
 
 from runtime.channels import SharedMemory
 
-_RECORD = struct.Struct("<QdddBii80s")
+_RECORD = struct.Struct("<ddBii80s")
 _CHECKSUM = struct.Struct("<I")
-_SLOT_BYTES = _RECORD.size + _CHECKSUM.size
 
 
 class Phase(IntEnum):
@@ -37,14 +35,12 @@ class Progress:
 
     Attributes:
         since_s: When it began to do so, on the machine's monotonic clock.
-        busy_s: For how long it has worked in this run.
         done: How many of its ``total`` actions are done; ``total`` is 0 where it does not know.
         doing: What it is doing, in words.
         loss: The last minibatch's, in the last stage; NaN where there is none yet.
     """
 
     since_s: float
-    busy_s: float
     phase: Phase
     done: int
     total: int
@@ -58,13 +54,12 @@ class StageStatus:
     def __init__(self, record: SharedMemory, stacks: int) -> None:
         """Take over the memory of the record, and the descriptor of the stacks."""
         self._record, self._stacks, self._seen = record, stacks, 0
-        self._count, self._newest = 0, b""
-        self._look()
+        self._last = _RECORD.pack(0.0, math.nan, Phase.WORKING, 0, 0, b"start")
 
     @classmethod
     def create(cls) -> "StageStatus":
         """Return a new status, for a process that is about to start."""
-        record = SharedMemory.create(2 * _SLOT_BYTES)
+        record = SharedMemory.create(_RECORD.size + _CHECKSUM.size)
         try:
             status = cls(record, os.memfd_create("stageplan", os.MFD_CLOEXEC))
         except OSError:
@@ -78,29 +73,18 @@ class StageStatus:
         """The descriptors of stacks and record, for the stage's process."""
         return self._stacks, self._record.descriptor
 
-    def note(
-        self, phase: Phase, doing: str, *, done: int = 0, total: int = 0, busy_s: float = 0.0, loss: float = math.nan
-    ) -> None:
+    def note(self, phase: Phase, doing: str, *, done: int = 0, total: int = 0, loss: float = math.nan) -> None:
         """Write down what the stage is doing from now on."""
-        words = doing.encode()[:80]
-        self._count += 1
-        self._newest = _RECORD.pack(self._count, time.perf_counter(), busy_s, loss, phase, done, total, words)
-        start = self._count % 2 * _SLOT_BYTES
-        self._record.memory[start : start + _SLOT_BYTES] = self._newest + _checksum(self._newest)
+        record = _RECORD.pack(time.perf_counter(), loss, phase, done, total, doing.encode()[:80])
+        self._record.memory[:] = record + _checksum(record)
 
     def read(self) -> Progress:
         """Return what was last written."""
-        self._look()
-        _, since_s, busy_s, loss, phase, done, total, words = _RECORD.unpack(self._newest)
-        return Progress(since_s, busy_s, Phase(phase), done, total, words.rstrip(b"\0").decode(errors="replace"), loss)
-
-    def _look(self) -> None:
-        """Take in the newest record that is whole; while both are being written, keep the one before."""
         memory = bytes(self._record.memory)
-        for start in (0, _SLOT_BYTES):
-            record, end = memory[start : start + _RECORD.size], start + _SLOT_BYTES
-            if _checksum(record) == memory[start + _RECORD.size : end] and _RECORD.unpack(record)[0] > self._count:
-                self._count, self._newest = _RECORD.unpack(record)[0], record
+        if memory[_RECORD.size :] == _checksum(memory[: _RECORD.size]):
+            self._last = memory[: _RECORD.size]
+        since_s, loss, phase, done, total, words = _RECORD.unpack(self._last)
+        return Progress(since_s, Phase(phase), done, total, words.rstrip(b"\0").decode(errors="replace"), loss)
 
     def stacks(self, patience_s: float = 0.0) -> str:
         """Return the stacks that were written since they were last read, waiting up to ``patience_s`` for some."""
