@@ -1,7 +1,6 @@
 """Cut a captured model into the segments of a plan's stages, or say why the plan fits neither model nor machine.
 
-What crosses a cut is worked out from the model, never read from the plan, so a plan that was edited by hand either
-runs as it says or is refused.
+What crosses a cut is worked out from the model, never read from the plan.
 """
 
 from collections.abc import Mapping, Sequence
@@ -20,7 +19,6 @@ def slices(captured: Captured, plan: Plan) -> list[Segment]:
     """Return the segment of each stage."""
     _refuse_others(captured, plan)
     stage_of = _stage_of(captured, plan)
-    _refuse_illegal(captured, stage_of)
     last = len(plan.stages) - 1
     boundaries = [(INPUT,), *(_crossing(captured, stage_of, cut) for cut in range(last)), ()]
     return [
@@ -38,10 +36,6 @@ def _crossing(captured: Captured, stage_of: Mapping[str, int], cut: int) -> tupl
 
 def _refuse_others(captured: Captured, plan: Plan) -> None:
     shape = captured.specs[INPUT].shape
-    if plan.num_stages != len(plan.stages):
-        raise InputError(
-            f"the plan says {plan.num_stages} stages and has {len(plan.stages)}; plan again with {command('plan')}"
-        )
     if plan.input_shape != shape:
         raise InputError(
             f"the plan is for input {plan.input_shape} and {captured.name} was captured with {shape}; plan again with "
@@ -66,33 +60,17 @@ def _refuse_others(captured: Captured, plan: Plan) -> None:
 
 def _stage_of(captured: Captured, plan: Plan) -> dict[str, int]:
     placed = [layer for stage in plan.stages for layer in stage.layers]
-    if sorted(placed) != sorted(captured.layer_names):
-        twice = {name for name in placed if placed.count(name) > 1}
-        wrong = sorted(set(placed) ^ set(captured.layer_names) | twice)
+    stage_of = {INPUT: 0} | {layer: number for number, stage in enumerate(plan.stages) for layer in stage.layers}
+    if (
+        sorted(placed) != sorted(captured.layer_names)
+        or any(stage_of[edge.source] > stage_of[edge.target] for edge in captured.edges)
+        or any(len({stage_of[name] for name in group}) > 1 for group in captured.inseparable)
+    ):
         raise InputError(
-            f"the plan does not place every layer of {captured.name} exactly once: see '{wrong[0]}'; "
-            f"plan again with {command('plan')}"
+            f"the plan is no split of {captured.name}: every layer has to be in one stage, none before what it reads "
+            f"and none apart from what shares its weights; plan again with {command('plan')}"
         )
-    return {INPUT: 0} | {layer: number for number, stage in enumerate(plan.stages) for layer in stage.layers}
-
-
-def _refuse_illegal(captured: Captured, stage_of: Mapping[str, int]) -> None:
-    for edge in captured.edges:
-        if stage_of[edge.source] > stage_of[edge.target]:
-            raise InputError(
-                f"the plan puts '{edge.target}' into stage {stage_of[edge.target]}, before '{edge.source}' in stage "
-                f"{stage_of[edge.source]}, which has to run first; plan again with {command('plan')}"
-            )
-    for group in captured.inseparable:
-        _refuse_parting(group, stage_of)
-
-
-def _refuse_parting(group: Sequence[str], stage_of: Mapping[str, int]) -> None:
-    if len({stage_of[name] for name in group}) > 1:
-        raise InputError(
-            f"the plan parts '{group[0]}' and '{group[-1]}', which share a weight or hand over what is no tensor; "
-            f"plan again with {command('plan')}"
-        )
+    return stage_of
 
 
 def refuse_other_count(plan: Plan, processes: int) -> None:
