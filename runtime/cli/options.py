@@ -1,6 +1,5 @@
 """The options that running commands share, and what they stand for: settings, cores, processes."""
 
-import argparse
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,15 +20,6 @@ from runtime.results import CHANNELS, CLOCKS, ChannelName, Clock
 from runtime.worker import Settings
 
 
-def channel_named(text: str) -> ChannelName:
-    """Parse the name of a channel."""
-    for name in CHANNELS:
-        if text == name:
-            return name
-    untested = "; NCCL has not been tested with this pipeline, and is refused until it has" if text == "nccl" else ""
-    raise argparse.ArgumentTypeError(f"'{text}' is no channel{untested}: use {' or '.join(CHANNELS)}")
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunningOptions(PlanningOptions):
     """The options of every command that runs a pipeline."""
@@ -38,12 +28,7 @@ class RunningOptions(PlanningOptions):
 
     channel: Annotated[
         ChannelName | None,
-        option(
-            "shared memory, or gloo's messages (shm; under torchrun gloo)",
-            under="more",
-            type=channel_named,
-            metavar="|".join(CHANNELS),
-        ),
+        option("shared memory, or gloo's messages (shm; under torchrun gloo)", under="more", choices=CHANNELS),
     ] = None
     data: Annotated[
         str | None,

@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -202,7 +201,10 @@ class Reader:
         wanted = self._wanted
         if not wanted.called.packed:
             if not (isinstance(batch, (tuple, list)) and len(batch) == 2 and all(isinstance(x, Tensor) for x in batch)):
-                raise InputError(f"{where} are {_told(batch)}")
+                raise InputError(
+                    f"{where} are a {type(batch).__name__}; each has to be a pair of tensors (inputs, targets), as "
+                    "((batch['x'], batch['y']) for batch in loader) yields them"
+                )
             return batch[0], batch[1]
         try:
             given, targets = pair_of(batch)
@@ -266,18 +268,6 @@ def _batch_norm_of(captured: Captured) -> str:
             if samples > 1 and math.prod(sides) == 1 and channels:
                 return operation.name
     return ""
-
-
-def _told(minibatch: Any) -> str:
-    """Return what a minibatch is that is no pair of tensors, and what to do about it."""
-    kind, wanted = type(minibatch).__name__, "each has to be a pair of tensors (inputs, targets)"
-    if isinstance(minibatch, dict):
-        return f"a {kind}; {wanted}, as ((batch['x'], batch['y']) for batch in loader) yields them"
-    if not isinstance(minibatch, (tuple, list)):
-        return f"a {kind}; {wanted}"
-    if any(isinstance(part, np.ndarray) for part in minibatch):
-        return f"a {kind} of numpy arrays; {wanted}: use torch.from_numpy"
-    return f"a {kind} of {len(minibatch)}; {wanted}, as ((batch[0], batch[1]) for batch in loader) yields them"
 
 
 def _refuse_labels(labels: Tensor, shape: tuple[int, ...], classes: int, where: str) -> None:
