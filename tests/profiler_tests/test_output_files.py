@@ -30,7 +30,6 @@ def written(tmp_path: Path) -> dict[str, Path]:
     """A file of each kind."""
     texts = {
         "drawing": '<?xml version="1.0"?>\n<svg></svg>', "page": "<!doctype html>\n<p>",
-        "report": "# stageplan 1.0: x\n",
         "log": '{"epoch": 0, "minibatch": 0, "loss": 1.0}\n{"epoch": 0, "minibatch": 1, "loss": null}\n',
         "plan": '{"model": "x", "lower_bound_s": 0.0}', "profile": '{"whole_step_s": 1}',
         "run's result": '{"losses": []}', "trace": '{"traceEvents": []}', "JSON of another kind": '{"scripts": {}}',
