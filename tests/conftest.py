@@ -16,6 +16,7 @@ from hypothesis import settings
 import __main__
 
 sys.path.insert(0, str(Path(__file__).parent / "helpers"))
+os.environ["OMP_NUM_THREADS"] = "1"  # before torch is imported: threads that tests beside each other share spin
 
 from profiler.machine import pinned
 from profiler.machine.interrupts import SIGNALS
