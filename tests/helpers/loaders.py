@@ -90,18 +90,9 @@ def doubles() -> Pairs:
     yield inputs.double(), labels
 
 
-def wrong_labels() -> Pairs:
-    inputs, labels = samples(4)
-    yield inputs, labels + CLASSES
-
-
 def real_labels() -> Pairs:
     inputs, labels = samples(4)
     yield inputs, labels.float()
-
-
-def alone() -> Iterator[Tensor]:
-    yield samples(4)[0]
 
 
 def number() -> int:

@@ -101,13 +101,13 @@ def test_options_that_cannot_be_had_are_refused(
     assert words in line
 
 
-def test_a_graph_of_a_hundred_thousand_layers_is_refused(in_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_graph_of_too_many_layers_is_refused(in_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     found = chain([1])
-    layers = tuple(replace(found.layers[0], name=f"l{number}") for number in range(100_000))
+    layers = tuple(replace(found.layers[0], name=f"l{number}") for number in range(4001))
     write_whole(in_folder / "long.json", to_json(replace(found, layers=layers)))
     code, line = refusal(OPTIMIZE, ["--profile", "long.json", "--any-machine"], capsys)
     assert code == 2
-    assert "100000 layers, and at most 4000 can be planned for" in line
+    assert "4001 layers, and at most 4000 can be planned for" in line
 
 
 def odd(change: str) -> Profile:
@@ -144,8 +144,8 @@ def test_unusual_profiles_are_planned_and_drawn(
 
 @pytest.mark.parametrize("shape", ["apart", "fan"])
 def test_a_wide_graph_is_planned_and_says_what_is_not_proven(in_folder: Path, shape: str) -> None:
-    layers = [layer(f"l{number}", (1 + number % 5, 1, 0)) for number in range(1500)]
-    edges = [("l0", f"l{number}") for number in range(1, 1500)] if shape == "fan" else []
+    layers = [layer(f"l{number}", (1 + number % 5, 1, 0)) for number in range(300)]
+    edges = [("l0", f"l{number}") for number in range(1, 300)] if shape == "fan" else []
     write_whole(in_folder / "p.json", to_json(profile(layers, edges)))
     arguments = ["--profile", "p.json", "--any-machine", "-o", "plan.json", "--quiet"]
     assert OPTIMIZE(arguments) == 0

@@ -41,9 +41,13 @@ def test_the_ideals_are_those_of_the_definition(profile: Profile) -> None:
     assert list(found.ideals) == sorted(set(found.ideals), key=rank)
 
 
-@pytest.mark.parametrize(("name", "count"), [("alexnet", 23), ("vgg16", 41), ("resnet50", 240), ("densenet121", 432)])
-def test_real_graphs_have_the_known_number_of_ideals(name: str, count: int) -> None:
+@pytest.mark.parametrize(
+    ("name", "layers", "count"),
+    [("alexnet", 22, 23), ("vgg16", 40, 41), ("resnet50", 175, 240), ("densenet121", 431, 432)],
+)
+def test_real_graphs_have_the_known_number_of_layers_and_ideals(name: str, layers: int, count: int) -> None:
     captured = capture(build(name, 10, 0), name, torch.zeros(2, 3, 64, 64))
+    assert len(captured.layer_names) == layers
     found = candidates_of(problem_of(replace(profile_of(captured, 0), inseparable=())))
     assert found.complete
     assert len(found.ideals) == count

@@ -93,7 +93,7 @@ def test_some_run_holds_all_that_there_is_room_for(
     name: ScheduleName, stages: int, every: int, held: int | None
 ) -> None:
     schedule = schedule_of(pace_of(name, stages, every if every > 1 else None, held), stages, 4 * max(every, 8))
-    runs = [held_in(schedule, seed) for seed in range(300)]
+    runs = [held_in(schedule, seed) for seed in range(150)]
     for stage, needs in enumerate(requirements_of(schedule)):
         own = [run[stage] for run in runs]
         assert max(held.in_flight for held in own) == needs.in_flight

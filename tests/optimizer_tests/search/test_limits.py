@@ -43,7 +43,7 @@ def forced_names(profile: Profile, name: str) -> list[str]:
         return []
 
 
-@settings(deadline=None, max_examples=150)
+@settings(deadline=None, max_examples=100)
 @given(found=random_profiles(), stages=st.integers(2, 4), data=st.data())
 def test_the_plan_is_the_best_of_all_that_keep_the_limits_under_any_schedule(
     found: Profile, stages: int, data: st.DataObject

@@ -16,7 +16,7 @@ COPY_COST = CopyCost(sizes_bytes=(1000, 2000, 3000), copy_s=(50e-6, 90e-6, 140e-
 """Whole microseconds for every size that is drawn, so that what a solver rounds is far below what differs."""
 
 
-@settings(deadline=None, max_examples=200)
+@settings(deadline=None, max_examples=100)
 @given(found=random_profiles(most=9, copy_cost=COPY_COST), stages=st.integers(2, 4), data=st.data())
 def test_the_search_and_the_mixed_integer_programme_agree(found: Profile, stages: int, data: st.DataObject) -> None:
     assume(len(found.layers) >= stages)

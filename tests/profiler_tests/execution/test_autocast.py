@@ -160,16 +160,12 @@ def test_products_have_the_same_bits_however_many_samples_there_are(rows: int) -
 
 
 @pytest.mark.usefixtures("pinned_process")
-@pytest.mark.parametrize("name", ["alexnet", "resnet18"])
-def test_torchvisions_models_train_as_under_torchs_autocast(name: str) -> None:
+def test_a_model_of_torchvision_trains_as_under_torchs_autocast() -> None:
     torch.manual_seed(1)
-    model = getattr(torchvision.models, name)(num_classes=10)
-    for module in model.modules():
-        if isinstance(module, nn.Dropout):
-            module.p = 0.0  # its masks are seeded by layer here, and by the whole model there
+    model = torchvision.models.resnet18(num_classes=10)
     inputs = [torch.randn(2, 3, 64, 64).contiguous(memory_format=torch.channels_last) for _ in range(4)]
     model = model.train().to(memory_format=torch.channels_last)
-    captured = capture(model, name, inputs[0], precision="bf16")
+    captured = capture(model, "resnet18", inputs[0], precision="bf16")
     assert_equal(captured, inputs, 10, slots=2, every=1)
 
 

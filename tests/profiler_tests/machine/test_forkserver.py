@@ -33,36 +33,25 @@ def until_ended(process: psutil.Process) -> None:
             time.sleep(0.02)
 
 
-def test_a_process_is_forked_with_torch_and_in_the_environment_of_now(
+def killed(server: psutil.Process) -> int:
+    server.kill()
+    until_ended(server)
+    return server.pid
+
+
+def test_a_process_is_forked_with_torch_in_the_environment_of_now_and_anew_after_its_server_was_killed(
     own_server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("SOME_SETTING", "of now")
+    forkserver.ensure_running()
+    before = killed(own_server())  # that of a program's own
     with helper(origin) as process:
         assert process.receive() == (own_server().pid, True, "of now")
-
-
-def test_a_server_that_was_killed_is_started_anew(own_server: Server) -> None:
-    with helper(origin) as process:
-        process.receive()
-    before = own_server()
-    before.kill()
-    until_ended(before)
-    with helper(origin) as process:
-        assert process.receive()[0] != before.pid
-
-
-def test_a_server_that_a_program_had_and_that_was_killed_is_started_anew(own_server: Server) -> None:
-    forkserver.ensure_running()
-    before = own_server()
-    before.kill()
-    until_ended(before)
-    with helper(origin) as process:
-        assert process.receive()[0] == own_server().pid != before.pid
-
-
-def test_a_helper_whose_server_ends_says_so(own_server: Server) -> None:
+        assert own_server().pid != before
+    before = killed(own_server())
     with helper(dream) as process:
         process.receive()
+        assert own_server().pid != before
         own_server().kill()
         with pytest.raises(ProcessError, match=r"^the process that others are forked from ended, .*; try again$"):
             process.receive()
@@ -84,8 +73,7 @@ def test_nothing_of_the_current_folder_runs_in_it(tmp_path: Path) -> None:
     assert (done.stdout, done.stderr) == ("8\n", "")
 
 
-@pytest.mark.parametrize("stopped", ["process", "server"])
-def test_it_ends_with_its_parent_whoever_is_stopped(stopped: str) -> None:
+def test_it_ends_with_its_parent_also_where_it_is_stopped() -> None:
     code = (
         f"import sys; sys.path.insert(0, {str(HERE)!r})\n"
         "from profiler.machine import helper; from test_child_processes import dream\n"
@@ -97,7 +85,7 @@ def test_it_ends_with_its_parent_whoever_is_stopped(stopped: str) -> None:
         assert parent.stdout is not None
         dreamer = psutil.Process(int(parent.stdout.readline()))
         above = servers(psutil.Process(parent.pid))[0]
-        (dreamer if stopped == "process" else above).suspend()
+        above.suspend()
         parent.kill()
         until_ended(dreamer)
         above.resume()

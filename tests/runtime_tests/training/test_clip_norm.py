@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from itertools import cycle
 
 import pytest
 import small_models
@@ -23,8 +24,7 @@ BOUND = 0.3
 
 
 @pytest.mark.usefixtures("pinned_process")
-@pytest.mark.parametrize("channel", CHANNELS)
-@pytest.mark.parametrize("schedule", SYNCHRONOUS)
+@pytest.mark.parametrize(("schedule", "channel"), list(zip(SYNCHRONOUS, cycle(CHANNELS), strict=False)))
 @pytest.mark.parametrize("kind", [small_models.Residual, small_models.frozen_stem])
 def test_stages_scale_their_gradients_by_the_norm_of_all(
     four_workers: WorkerPool, kind: Callable[[], nn.Module], schedule: ScheduleName, channel: ChannelName
