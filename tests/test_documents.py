@@ -22,7 +22,8 @@ PAGES = [CHECKOUT / "README.md", CHECKOUT / "CONTRIBUTING.md", *sorted((CHECKOUT
 BLOCK = re.compile(r"^```([^\n]*)\n(.*?)^```", re.DOTALL | re.MULTILINE)
 NOT_RUN = "console not run by the tests: "
 SMALL = {"--model": "small_models:Residual", "--batch-size": "4", "--image-size": "16"}
-LESS = {"runtime": {"--batches": "4"}, "profiler": {"--budget": "0.5s"}, "optimizer": {}}
+BUDGET = {"--budget": "0.5s"}
+LESS = {"runtime": {"--batches": "4"}, "profiler": BUDGET, "optimizer": {}}
 COMMANDS: dict[str, Command] = {"profiler": PROFILE, "optimizer": OPTIMIZE, "runtime": RUN}
 LIKE = {
     "classifier.1=8": "fc=2",
@@ -51,7 +52,7 @@ def smaller(words: list[str]) -> tuple[str, list[str]]:
     package, arguments = words[2], [LIKE.get(word, word) for word in words[3:]]
     wanted = dict(LESS[package])
     if "--model" in arguments and "digits:network" not in arguments:
-        wanted |= SMALL
+        wanted |= SMALL | (BUDGET if package == "runtime" else {})
     if package == "runtime" and arguments[0] == "compare":
         wanted["--repeats"] = "1"
     if arguments[0] == "train":
@@ -84,7 +85,7 @@ def test_every_block_says_what_it_is(page: Path) -> None:
 def test_every_command_runs(page: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     for folder in (HELPERS, CHECKOUT / "examples"):
         monkeypatch.syspath_prepend(str(folder))
-    monkeypatch.setenv("PYTHONPATH", f"{HELPERS}:{CHECKOUT / 'examples'}")
+    monkeypatch.setenv("PYTHONPATH", f"{CHECKOUT}:{HELPERS}:{CHECKOUT / 'examples'}")
     for info, text in blocks(page):
         for words in commands(text) if info == "console" else ():
             package, arguments = smaller(words)

@@ -514,15 +514,6 @@ def test_an_interrupted_profile_leaves_nothing(in_folder: Path, capsys: pytest.C
     assert not list(in_folder.iterdir())
 
 
-@pytest.mark.slow
-def test_a_full_disk_is_told_in_a_sentence(in_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    (in_folder / "full.json").symlink_to("/dev/full")
-    code, line = refusal(PROFILE, [*MODEL, "--budget", "0.1s", "-o", "full.json", "--quiet"], capsys)
-    assert code == 2
-    assert "No space left on device" in line
-    assert [path.name for path in in_folder.iterdir()] == ["full.json"]
-
-
 def test_the_package_is_the_one_command(in_folder: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-m", "stageplan", "plan"], cwd=in_folder, capture_output=True, text=True, check=False

@@ -340,8 +340,10 @@ def test_stages_end_with_a_parent_that_is_killed(command: list[str], tmp_path: P
         assert_gone([*stages, source])
 
 
-@pytest.mark.parametrize(("number", "presses"), [(signal.SIGINT, 1), (signal.SIGINT, 2), (signal.SIGTERM, 1)])
-@pytest.mark.parametrize("running", [False, True])
+@pytest.mark.parametrize(
+    ("number", "presses", "running"),
+    [(signal.SIGINT, 1, True), (signal.SIGINT, 2, False), (signal.SIGTERM, 1, True)],
+)
 def test_ctrl_c_and_sigterm_end_everything(
     command: list[str],
     tmp_path: Path,

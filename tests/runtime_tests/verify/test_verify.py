@@ -4,7 +4,7 @@ import hashlib
 import json
 from collections.abc import Callable
 from dataclasses import replace
-from itertools import cycle, product
+from itertools import cycle
 from pathlib import Path
 from typing import Any
 
@@ -161,7 +161,7 @@ def uncut(model: nn.Module, captured: Captured, shape: tuple[int, ...], minibatc
 @pytest.mark.usefixtures("pinned_process")
 @pytest.mark.parametrize(
     ("name", "schedule"),
-    [*product(["alexnet", "resnet50"], ["1f1b-flush", "gpipe", "zero-bubble"]), ("vgg16", "1f1b-flush")],
+    [("alexnet", "gpipe"), ("resnet50", "zero-bubble"), ("vgg16", "1f1b-flush")],
 )
 def test_a_flush_trains_what_the_uncut_model_trains_bit_for_bit(
     four_workers: WorkerPool, name: str, schedule: ScheduleName
