@@ -68,7 +68,7 @@ def race(random: Generator, truth: Floats, noise: Drawn, promised: Floats) -> Ra
     for number in range(1, ROUNDS + 1):
         for name in racing:
             speeds[name][number] = float(np.exp(table[int(name), number - 1]))
-        racing -= set(out_of_the_race(speeds, promises, racing))
+        racing = set(names) - set(out_of_the_race(speeds, promises))
         found = ranking(posterior(speeds), names, number)
         if number >= FEWEST and found.firm:
             break

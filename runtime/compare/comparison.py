@@ -215,7 +215,7 @@ class Comparison(Shown):
 
     @cached_property
     def race(self) -> tuple[int, dict[str, int], bool]:
-        """How many rounds are done, whom they have dropped, each with the round after which it was, and if it is over.
+        """How many rounds are done, who is out of the race, each with the round after which it was, and if it is over.
 
         Splits race against each other; the plain step and plain PyTorch run in every round.
         """
@@ -230,8 +230,8 @@ class Comparison(Shown):
             done += 1
             if not self.request.full:
                 speeds = self._speeds(done)
-                racing = {name: speeds[name] for name in self.splits}
-                dropped |= dict.fromkeys(out_of_the_race(racing, promises, racing.keys() - dropped), done)
+                out = out_of_the_race({name: speeds[name] for name in self.splits}, promises)
+                dropped = {name: dropped.get(name, done) for name in out}
                 over = done >= FEWEST_ROUNDS and self._settled(speeds, done)
         return done, dropped, over
 

@@ -63,7 +63,7 @@ def steps(comparison: Comparison) -> Iterator[Step]:
         return
     done = {(run.round, run.name) for run in comparison.runs}
     dropped = comparison.dropped
-    for number in range(1, comparison.request.repeats + 1):
+    for number in range(comparison.rounds + 1, comparison.request.repeats + 1):
         order = [name for name in comparison.running if dropped.get(name, number) >= number]
         random.Random(f"main {number}").shuffle(order)  # noqa: S311 - an order, no secret
         yield from (Step(number, name) for name in order if (number, name) not in done)

@@ -25,17 +25,16 @@ def only_the_best_is_noisy(random: Generator, shape: tuple[int, int]) -> np.ndar
 
 
 def dropped_of(log_speeds: np.ndarray, log_promises: np.ndarray) -> dict[int, int]:
-    """Race the rows of a table, a column for each round; return who is dropped, and after which round."""
+    """Race the rows of a table, a column for each round; return who is out in the end, and since which round."""
     dropped: dict[int, int] = {}
     contenders = range(len(log_speeds))
     promises = {str(row): float(np.exp(log_promises[row])) for row in contenders}
+    speeds: dict[str, dict[int, float]] = {str(row): {} for row in contenders}
     for rounds in range(1, log_speeds.shape[1] + 1):
-        speeds = {
-            str(row): {at: float(np.exp(log_speeds[row, at - 1])) for at in range(1, dropped.get(row, rounds) + 1)}
-            for row in contenders
-        }
-        racing = {str(row) for row in contenders if row not in dropped}
-        dropped |= {int(name): rounds for name in out_of_the_race(speeds, promises, racing)}
+        for row in contenders:
+            if row not in dropped:
+                speeds[str(row)][rounds] = float(np.exp(log_speeds[row, rounds - 1]))
+        dropped = {int(name): dropped.get(int(name), rounds) for name in out_of_the_race(speeds, promises)}
     return dropped
 
 
@@ -69,4 +68,12 @@ def test_a_single_split_is_not_dropped_nor_one_that_failed() -> None:
     assert dropped_of(np.array([[0.0, 0.1]]), np.zeros(1)) == {}
     speeds = {"fast": {1: 10.0, 2: 11.0}, "failed": {}, "slow": {1: 1.0, 2: 1.1}, "other": {1: 9.95, 2: 10.9}}
     promises = {"fast": 10.0, "failed": 10.0, "slow": 1.0, "other": 10.0}
-    assert out_of_the_race(speeds, promises, speeds.keys()) == ["slow"]
+    assert out_of_the_race(speeds, promises) == ["slow"]
+
+
+def test_who_was_out_comes_back_where_runs_turn_out_to_be_noisy() -> None:
+    promises = {"first": 10.0, "second": 7.5, "third": 7.0}
+    speeds = {"first": {1: 10.0}, "second": {1: 6.0}, "third": {1: 5.6}}
+    assert "second" in out_of_the_race(speeds, promises)
+    speeds |= {"first": {1: 10.0, 2: 5.0, 3: 9.0, 4: 4.6}, "yardstick": {1: 3.0, 2: 3.0, 3: 3.0, 4: 3.0}}
+    assert "second" not in out_of_the_race(speeds, promises | {"yardstick": 3.0})
