@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 def models_to_plan(options: PlanOptions) -> "Iterator[Models]":
-    """Yield what plans for each model, in the forms that are asked for."""
+    """Yield what plans for each model, in the forms asked for; measures what has no kept profile, one by one."""
     network = read_json(options.links, NetworkProfile) if options.links else None
     plain_only = "" if options.method == EXACT else f"--method {options.method}"
     for config, profile in _wanted(options):
@@ -80,7 +80,7 @@ def _refuse_elsewhere(profile: Profile, options: PlanOptions) -> None:
 
 
 def _refuse_others(profile: Profile, options: PlanOptions) -> None:
-    """Refuse options that contradict the profile that was named."""
+    """Refuse any ``--config``, and a model, size, slicing or precision other than the profile's."""
     if options.config:
         raise ConfigError("--profile and --config cannot stand together; the profile is of one model and batch")
     if options.model and options.model != (profile.model,):

@@ -44,7 +44,7 @@ def scheduled(plan: Plan, schedule: Schedule) -> Plan:
 
 
 def paced(stage: Stage, pace: Pace, *, in_place: bool) -> Stage:
-    """Return a stage with what adding up gradients and updating come to a minibatch under a schedule."""
+    """Return a stage with the cost a minibatch of adding up gradients and updating weights under a pace."""
     update_s = stage.update_in_place_s if in_place else stage.update_beside_s
     accumulate_s, update_s = pace.price(stage.adding_s, stage.splitting_s, update_s)
     return replace(stage, accumulate_s=accumulate_s, update_s=update_s)

@@ -13,7 +13,7 @@ from profiler.settings import configs_folder, convert, read_mapping
 
 
 def plan_for(name: str, models: Models, schemes: Schemes) -> Plan:
-    """Return the plan of partition ``name``, or of another planner of that name."""
+    """Return the plan of partition ``name``, or of another planner; PartitionError where the model forbids it."""
     planner = models.whole
     if planner.profile.slicing and name != OPTIMIZED:
         raise PartitionError("its layers are cut inside, and all but the best split count layers that are whole")

@@ -25,7 +25,7 @@ Schemes = Mapping[str, tuple[int, ...]]
 
 
 def load_schemes(path: Path | None = None) -> Schemes:
-    """Read the schemes: a name and its shares in per cent, front to back."""
+    """Read schemes from YAML, ours or a file's: a name and its shares, front to back, which have to make 100%."""
     entries = read_mapping(path or configs_folder() / "schemes.yaml")
     schemes = {}
     for name, entry in entries.items():

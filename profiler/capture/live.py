@@ -38,6 +38,7 @@ from profiler.settings import LIVE_SUFFIX, Config, UpdateRule
 
 
 def _sample_remedy(sample: Any) -> str:
+    """Return what to do about a sample that was refused: turn arrays into tensors; else take a minibatch."""
     parts = sample if isinstance(sample, (tuple, list)) else [sample]
     if any(isinstance(part, np.ndarray) for part in parts):
         return "turn arrays into tensors with torch.from_numpy"

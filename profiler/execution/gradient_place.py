@@ -84,7 +84,7 @@ class GradientPlace:
             weight.grad += left @ right
 
     def _agrees(self, samples: int) -> bool:
-        """Say whether the pieces of a product of so many samples have the bits of the whole, on drawn numbers."""
+        """Say whether pieces of a product have the bits of the whole, on drawn numbers; ``whole`` is written over."""
         draw = torch.Generator().manual_seed(samples)
         left, right = (torch.randn(samples, size, generator=draw) for size in self._like.shape)
         whole = torch.mm(left.t(), right, out=self.whole)

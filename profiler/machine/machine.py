@@ -57,7 +57,7 @@ def _cpu_says(*words: str) -> str:
 
 
 def _instructions() -> str:
-    """Return the widest vector instructions of the processor that torch has kernels for, and those for bfloat16."""
+    """Return the processor's widest vector instructions and those for bfloat16: ``avx2``, ``avx512f amx_bf16``."""
     flags = _cpu_says("flags", "Features").split()
     widest = next((name for name in ("avx512f", "avx2", "sve", "asimd") if name in flags), "")
     return " ".join(filter(None, [widest, bfloat16_instructions()]))

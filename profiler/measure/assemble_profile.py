@@ -189,6 +189,7 @@ def measure_copy_cost(clock: Callable[[], float]) -> CopyCost:
 
 
 def _copy_s(size: int, clock: Callable[[], float]) -> float:
+    """Return the median time of filling a slot with so many bytes that were just written; the first counts not."""
     elements = size // torch.float32.itemsize
     spec = TensorSpec(name="probe", shape=(elements,), stride=(1,), dtype=torch.float32, gradient=False)
     source = torch.zeros(elements)

@@ -23,7 +23,7 @@ class Counts:
 
 
 def count_work(stepper: Stepper) -> Counts:
-    """Return each layer's floating-point operations, counted while a training step runs, and what it keeps."""
+    """Train one step, which updates the weights, and return each layer's operations and the bytes saved and cast."""
     work = Work()
     layers = range(len(stepper.segment.operations))
     with work.counting():

@@ -89,9 +89,10 @@ def run_baseline(
         told.write(msgspec.json.encode(spec))
         told.seek(0)
         command = [sys.executable, "-m", "runtime.baselines.process"]
+        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}  # where models are found
         try:
             with uninterrupted():
-                processes.append(subprocess.Popen(command, stdin=told, stdout=said, stderr=failed))
+                processes.append(subprocess.Popen(command, stdin=told, stdout=said, stderr=failed, env=environment))
             code = processes[0].wait(patience_s)
         except subprocess.TimeoutExpired as error:
             raise RunError("the process is far slower than its layers are") from error

@@ -41,7 +41,7 @@ def refuse_difference(members: Sequence[Member], facts: Sequence[Mapping[str, st
 
 
 def agree_on_plan(session: Session, plan: Plan, config: Config, settings: Settings) -> None:
-    """Refuse to go on unless every rank of a distributed session has been given the same, on the same software."""
+    """Raise InputError, on every rank, unless all have the same plan, settings and software, and it fits the ranks."""
     if not session.distributed:
         return
     facts = {"plan": digest(to_json(plan))}

@@ -38,7 +38,7 @@ STEP_BUDGET_S = 3.0
 
 
 def measure_links(session: "Session", config: Config, core: int, timeout_s: float) -> NetworkProfile:
-    """Measure every rank's speed, and the messages between neighbours.
+    """Measure, on all ranks together, every rank's speed and the messages between neighbours; ranks that differ raise.
 
     Args:
         session: The ranks.

@@ -40,7 +40,10 @@ def executions_of(
     *,
     session: Session | None = None,
 ) -> Iterator[dict[Form, Execution]]:
-    """Build the model that ``config`` names and yield what runs ``plans`` of it, by form; say if a run diverged."""
+    """Yield an execution for each form among ``plans``, none loaded; afterwards say if a run diverged.
+
+    An unfaithful model is refused, as are ranks with other weights.
+    """
     whole = captured_model(config)
     with redirect_stdout(sys.stderr):
         refuse_unfaithful_briefly(whole, *minibatch(config, whole))

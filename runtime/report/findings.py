@@ -75,7 +75,7 @@ def insight(comparison: Comparison) -> str:
 
 
 def largest_layer(comparison: Comparison) -> str:
-    """Say which layer is the costliest, for counting layers takes all for alike."""
+    """Say which layer takes most of a step, for counting layers takes all for alike; nothing without times."""
     costs = {layer.name: layer.step_s for layer in comparison.layers}
     whole = sum(costs.values())
     if not whole:
@@ -132,7 +132,7 @@ def _pays(comparison: Comparison) -> str:
 
 
 def _against_unsplit(comparison: Comparison) -> list[tuple[Contender, Estimate]]:
-    """Return how many times as fast the fastest split is as one core and plain PyTorch; nothing of one stage."""
+    """Return how many times as fast the fastest split is as each that ran unsplit; none of one stage."""
     if not comparison.came_through or comparison.request.num_stages == 1:
         return []
     best = comparison.came_through[0].name

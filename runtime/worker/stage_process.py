@@ -80,6 +80,7 @@ class _Worker:
         self._memory: PeakMemory | None = None
 
     def obey(self, message: Load | Go | Export | Unload) -> None:
+        """Do what a message says and send one answer, a report of ``Go``, else None; an error is raised, unanswered."""
         report = None
         match message:
             case Load():

@@ -80,7 +80,7 @@ def follow(model: nn.Module, name: str, inputs: Inputs, sample: Tensor) -> tuple
 def _first_taken(
     record: Callable[[Tensor], tuple[list[Call], Any]], sample: Tensor, counts: Sequence[int]
 ) -> tuple[Tensor, list[Call], Any]:
-    """Record a forward on the first number of samples that the model takes; return these, too."""
+    """Record on the first of ``counts`` that raises no CaptureError, and return these samples; or raise the last."""
     first, *rest = counts
     some = laid_out(_rows(sample, first))
     try:
