@@ -6,6 +6,6 @@ import stageplan
 
 if __name__ == "__main__":
     comparison = stageplan.compare(
-        network(), sample(), stages=2, partitions=["optimized", "equal-load"], repeats=2, slice="none"
+        network(), sample(), stages=2, partitions=["optimized", "equal-load"], repeats=2, minibatches=200, slice="none"
     )
     print(comparison)
