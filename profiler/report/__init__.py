@@ -9,6 +9,6 @@ if TYPE_CHECKING:
     from profiler.report.fold_layers import folded, groups
     from profiler.report.rich_table import ResultTable
     from profiler.report.table import show_profile
-    from profiler.report.text import MEBIBYTE, counted, mib, ms, typed
+    from profiler.report.text import MEBIBYTE, counted, mib, ms, shell_lines
 else:
     __getattr__ = on_demand(__name__)

@@ -1,4 +1,4 @@
-"""A table in the one style that all commands have, in a terminal, on a page of HTML and in Markdown."""
+"""A table in the one style that all commands have, in a terminal and on a page of HTML."""
 
 from collections.abc import Iterator, Sequence
 from html import escape
@@ -53,11 +53,6 @@ class ResultTable:
 
         body = "\n".join(line("td", cells, style) for cells, style in self._texts())
         return f"<table>\n<thead>{line('th', self.columns)}</thead>\n<tbody>\n{body}\n</tbody>\n</table>"
-
-    def markdown(self) -> str:
-        """Return the table as Markdown."""
-        lines = [self.columns, ["---"] * len(self.columns), *(cells for cells, _ in self._texts())]
-        return "\n".join(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |" for cells in lines)
 
     def _texts(self) -> Iterator[tuple[list[str], str]]:
         """Yield the texts of each row, and its style."""

@@ -22,7 +22,7 @@ def counted(number: int, word: str) -> str:
     return f"{number:,} {word if number == 1 else plural}"
 
 
-def typed(lead: str, command: str) -> str:
+def shell_lines(lead: str, command: str) -> str:
     """Return a command after what leads to it; a long one below it, in lines that can be pasted into a shell."""
     if len(lead) + 1 + len(command) <= WIDTH:
         return f"{lead} {command}"

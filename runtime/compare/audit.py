@@ -151,9 +151,10 @@ def _split(part: Contender, batch_size: int, runs: Sequence[RunRecord], paces: P
 def _verdict(splits: Sequence[SplitAudit], order: float | None, pace: float | None) -> str:
     """Say how well the promises were kept, and what the machine's pace was."""
     errors = [abs(split.settled_error) for split in splits]
-    sentence = f"Predictions were off by {mean(errors):.0%}"
+    subject = "Predictions"
     if pace and abs(pace - 1) >= PACE_SAID:
-        sentence = f"The machine ran {pace:.2f} times as long as when profiled; but for that, p{sentence[1:]}"
+        subject = f"The machine ran {pace:.2f} times as long as when profiled; but for that, predictions"
+    sentence = f"{subject} were off by {mean(errors):.0%}"
     if len(splits) > 1:
         worst = max(splits, key=lambda split: abs(split.settled_error))
         sentence += f" on average, {abs(worst.settled_error):.0%} at most ({worst.partition})"

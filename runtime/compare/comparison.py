@@ -144,19 +144,14 @@ class Comparison(Shown):
         return self.contender(ONE_CORE)
 
     @cached_property
-    def _known(self) -> Posterior | None:
-        """What all runs say; None where none came through."""
-        return _known(self._speeds(self.request.repeats))
+    def _posterior(self) -> Posterior:
+        """What all runs say."""
+        return posterior(self._speeds(self.request.repeats))
 
     @cached_property
     def ranking(self) -> Ranking:
         """How the distinct splits stand to each other."""
-        return self._ranked(self._known, self.rounds)
-
-    def _ranked(self, known: Posterior | None, rounds: int) -> Ranking:
-        if known is None:
-            return Ranking(self.splits, {}, (), firm=False, more_rounds=1)
-        return ranking(known, self.splits, rounds)
+        return ranking(self._posterior, self.splits, self.rounds)
 
     @property
     def standing(self) -> tuple[Contender, ...]:
@@ -169,7 +164,7 @@ class Comparison(Shown):
         return tuple(part for part in self.standing if part.by_round)
 
     def rank(self, name: str) -> int | None:
-        """Return 1 for the fastest partition; those that cannot be told apart share a rank.
+        """Return 1 for the fastest partition and what cannot be told from it, else the place in the order.
 
         None of what did not run, and of what is no partition. ``runtime.compare.ranking`` says how.
         """
@@ -181,7 +176,7 @@ class Comparison(Shown):
         One core's and plain PyTorch's are on the wall clock.
         """
         name = self.contender(name).ran_as
-        return self._known.speed(name) if self._known and name in self._known.names else None
+        return self._posterior.speed(name) if name in self._posterior.names else None
 
     def behind(self, name: str) -> Estimate | None:
         """Return how many times as fast the fastest split is as a contender; None where either did not run."""
@@ -190,8 +185,7 @@ class Comparison(Shown):
     def between(self, one: str, other: str) -> Estimate | None:
         """Return how many times as fast one contender is as another; None where either did not run."""
         one, other = self.contender(one).ran_as, self.contender(other).ran_as
-        known = self._known
-        return known.ratio(one, other) if known and {one, other} <= set(known.names) else None
+        return self._posterior.ratio(one, other) if {one, other} <= set(self._posterior.names) else None
 
     @cached_property
     def audit(self) -> Audit:
@@ -237,11 +231,10 @@ class Comparison(Shown):
 
     def _settled(self, speeds: Speeds, done: int) -> bool:
         """Say whether some rounds tell which split is the fastest, and whether it is faster than what runs unsplit."""
-        known = _known(speeds)
-        ranked = self._ranked(known, done)
-        unsplit = [own.name for own in self.unsplit if speeds[own.name]]
-        return (
-            ranked.firm and known is not None and all(decided(known.ratio(ranked.order[0], name)) for name in unsplit)
+        known = posterior(speeds)
+        ranked = ranking(known, self.splits, done)
+        return ranked.firm and all(
+            decided(known.ratio(ranked.order[0], own.name)) for own in self.unsplit if speeds[own.name]
         )
 
     def _speeds(self, done: int) -> Speeds:
@@ -250,8 +243,3 @@ class Comparison(Shown):
             name: {number: speed for number, speed in self.contender(name).by_round.items() if number <= done}
             for name in self.running
         }
-
-
-def _known(speeds: Speeds) -> Posterior | None:
-    """Return what runs say; None where none came through."""
-    return posterior(speeds) if any(speeds.values()) else None

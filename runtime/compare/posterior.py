@@ -99,7 +99,7 @@ def posterior(speeds: Speeds, promises: Mapping[str, float] | None = None) -> Po
     """Return what runs, and what plans promise, say of the contenders' speeds.
 
     Args:
-        speeds: The runs; one contender at least has one.
+        speeds: The runs; without any, nothing is known of anybody.
         promises: Of contenders, the throughput that its plan promises; None where only runs are to speak.
     """
     runs = tuple((name, tuple(own.items())) for name, own in speeds.items() if own)
@@ -111,6 +111,8 @@ def _posterior(
     runs: tuple[tuple[str, tuple[tuple[int, float], ...]], ...], promised: tuple[tuple[str, float], ...]
 ) -> Posterior:
     names = [name for name, _ in runs]
+    if not names:
+        return Posterior(names, np.empty(0), np.empty((0, 0, 0)), np.empty(0))
     rounds = sorted({number for _, own in runs for number, _ in own})
     table = np.full((len(names), len(rounds)), np.nan)
     for row, (_, own) in enumerate(runs):

@@ -55,12 +55,12 @@ def ranking(known: Posterior, splits: Collection[str], rounds: int) -> Ranking:
     order = (*ran, *(name for name in splits if name not in known.names))
     if not ran:
         return Ranking(order, {}, (), firm=False, more_rounds=1)
-    ties = tuple(name for name in ran[1:] if not apart(known.ratio(ran[0], name)))
+    behind = {name: known.ratio(ran[0], name) for name in ran[1:]}
+    ties = {name: ratio for name, ratio in behind.items() if not apart(ratio)}
     ranks = {name: 1 if name in ties else place for place, name in enumerate(ran, 1)}
-    near = all(known.ratio(ran[0], name).high <= NEAR for name in ties)
-    firm = near or known.chance(ran[0], ran) >= SURE
-    more = 0 if firm else min(MOST_MORE, max(_more_rounds(known.ratio(ran[0], name), rounds) for name in ties))
-    return Ranking(order, ranks, ties, firm, more)
+    firm = all(ratio.high <= NEAR for ratio in ties.values()) or known.chance(ran[0], ran) >= SURE
+    more = 0 if firm else min(MOST_MORE, max(_more_rounds(ratio, rounds) for ratio in ties.values()))
+    return Ranking(order, ranks, tuple(ties), firm, more)
 
 
 def apart(ratio: Estimate) -> bool:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from optimizer.plan import Plan
 from profiler.profile import FP32
-from profiler.report import counted, mib, typed
+from profiler.report import counted, mib, shell_lines
 from runtime.compare import Comparison, Contender, Estimate, apart, decided
 from runtime.pipeline import taking_turns
 from runtime.report.warnings import too_loud
@@ -118,7 +118,7 @@ def advice(comparison: Comparison, training: str) -> str:
     if nearest and nearest.median < 1:
         return ""
     best, where = comparison.came_through[0].name, f"With {counted(comparison.request.num_stages, 'core')}, train"
-    return typed(f"{'Train' if comparison.clock == 'wall' else where} with {best}:", training)
+    return shell_lines(f"{'Train' if comparison.clock == 'wall' else where} with {best}:", training)
 
 
 def _pays(comparison: Comparison) -> str:

@@ -137,7 +137,7 @@ def _timelines(comparison: Comparison) -> list[tuple[str, str]]:
     """Return the names and pictures of the fastest split and of the slowest."""
     from runtime.report import charts
 
-    chosen = list(dict.fromkeys([*comparison.came_through[:1], *comparison.came_through[-1:]]))
+    chosen = [*comparison.came_through[:1], *comparison.came_through[1:][-1:]]
     longest_s = max((charts.timeline_s(part) for part in chosen), default=0.0)
     drawn = {part.name: charts.timelines(comparison, part, longest_s) for part in chosen}
     return [(name, svg) for name, svg in drawn.items() if svg]

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from profiler.report import counted, typed
+from profiler.report import counted, shell_lines
 from runtime.compare import Comparison
 from runtime.report.findings import answer, insight, memory, not_these_cores, title, worth
 from runtime.report.tables import leaders_table, splits_table
@@ -36,7 +36,7 @@ def show_comparison(comparison: Comparison, console: "Console", then: Sequence[s
             console.print(line)
     if again := remedy(comparison):
         lead = "To make it firm:"
-        console.print(f"{lead} {again}" if again.startswith(CALLED) else typed(lead, again), soft_wrap=True)
+        console.print(f"{lead} {again}" if again.startswith(CALLED) else shell_lines(lead, again), soft_wrap=True)
     for line in then:
         console.print(line, soft_wrap=True)
 

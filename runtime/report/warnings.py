@@ -15,7 +15,7 @@ TOO_LOUD = 0.3
 SAID = ("OPEN", "PROVISIONAL")
 MARKED = ("NOT COMPARABLE", "NOISY")
 """The doubts that stand beside every figure of a comparison, wherever it is shown."""
-FIRM, REMEDY = "FIRM.", " To make it firm: "
+FIRM = "FIRM."
 CALLED = "stageplan.compare("
 """How the command of a comparison begins that was called from Python."""
 
