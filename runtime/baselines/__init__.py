@@ -5,6 +5,6 @@ from typing import TYPE_CHECKING
 from profiler.public import on_demand
 
 if TYPE_CHECKING:
-    from runtime.baselines.baselines import run_baseline, why_left_out
+    from runtime.baselines.plain_pytorch import run_baseline, why_left_out
 else:
     __getattr__ = on_demand(__name__)

@@ -1,22 +1,22 @@
 """What a user would run instead: it trains for real on a small model, as torch does, and a failure is one sentence."""
 
 import copy
+import multiprocessing
 import os
 from collections.abc import Callable
 from dataclasses import replace
+from multiprocessing.process import BaseProcess
 from typing import Any
 
-import psutil
 import pytest
 import torch
 from torch import nn
 
+from profiler.errors import StageplanError
 from profiler.settings import Config
 from profiler.settings.update_rule import RuleName
 from runtime.baselines import run_baseline, why_left_out
-from runtime.baselines.baselines import Spec
-from runtime.baselines.process import training
-from runtime.errors import RunError
+from runtime.baselines.plain_pytorch import training
 
 pytestmark = pytest.mark.slow
 
@@ -30,9 +30,8 @@ def _models_on_the_path(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PYTHONPATH", f"{os.path.dirname(small_models.__file__)}:{os.environ.get('PYTHONPATH', '')}")  # noqa: PTH120
 
 
-def left_behind() -> list[psutil.Process]:
-    there = [one for one in psutil.Process().children() if one.status() != psutil.STATUS_ZOMBIE]
-    return [one for one in there if "runtime.baselines.process" in one.cmdline()]
+def left_behind() -> list[BaseProcess]:
+    return [one for one in multiprocessing.active_children() if one.name == "stageplan-helper"]
 
 
 def speed(cores: tuple[int, ...], config: Config = CONFIG, every: int = 1) -> float:
@@ -62,11 +61,11 @@ def test_one_process_trains_as_torch_does(
     ours = nn.Sequential(nn.Flatten(), nn.Linear(12, 5))
     theirs = copy.deepcopy(ours)
     made, labels = torch.randn(4, 3, 2, 2), torch.randint(5, (4,))
-    monkeypatch.setattr("runtime.baselines.process.models.build", lambda *_of: ours)
-    monkeypatch.setattr("runtime.baselines.process.inputs_of", lambda *_of: made)
-    monkeypatch.setattr("runtime.baselines.process.torch.randint", lambda *_of, **_by: labels)
+    monkeypatch.setattr("runtime.baselines.plain_pytorch.models.build", lambda *_of: ours)
+    monkeypatch.setattr("runtime.baselines.plain_pytorch.inputs_of", lambda *_of: made)
+    monkeypatch.setattr("runtime.baselines.plain_pytorch.torch.randint", lambda *_of, **_by: labels)
     config = replace(CONFIG, update_rule=name, weight_decay=0.1)
-    step = training(Spec(config=config, update_every=every, cores=(0,), parent=0, precision="fp32"))
+    step = training(config, every, "fp32")
     rules: dict[str, Callable[[Any], torch.optim.Optimizer]] = {
         "sgd": lambda of: torch.optim.SGD(of, lr=0.01, momentum=0.9, weight_decay=0.1),
         "adam": lambda of: torch.optim.Adam(of, lr=0.01, weight_decay=0.1),
@@ -84,13 +83,13 @@ def test_one_process_trains_as_torch_does(
 
 def test_a_baseline_that_fails_says_why(usable: tuple[int, ...]) -> None:
     wrong = replace(CONFIG, model="small_models:not_there")
-    with pytest.raises(RunError, match=r"the process ended: .*cannot find 'not_there'"):
+    with pytest.raises(StageplanError, match="cannot find 'not_there'"):
         speed((usable[0], usable[-1]), wrong)
     assert not left_behind()
 
 
 def test_one_that_is_far_too_slow_is_ended(usable: tuple[int, ...], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("runtime.baselines.baselines.START_S", -100.0)
-    with pytest.raises(RunError, match="far slower than its layers are"):
+    monkeypatch.setattr("runtime.baselines.plain_pytorch.START_S", -1000.0)
+    with pytest.raises(StageplanError, match="was not done after"):
         speed((usable[0], usable[-1]))
     assert not left_behind()
