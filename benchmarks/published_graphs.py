@@ -76,6 +76,7 @@ def read_graph(path: Path) -> Profile:
         closure_error=0.0,
         rounds=0,
         uncertainty=0.0,
+        regret=0.0,
         foreign_load=0.0,
         measured_at="",
     )

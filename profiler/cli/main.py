@@ -42,7 +42,7 @@ class ProfileOptions(CommonOptions):
     ] = None
     budget_s: Annotated[
         float | None,
-        option("time for rounds, 5 at least (30s, 15 rounds)", "--budget", type=duration, metavar="30s"),
+        option("time for rounds, 5 at least (until a plan is known)", "--budget", type=duration, metavar="30s"),
     ] = None
     output: Annotated[
         Path | None,

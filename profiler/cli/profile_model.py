@@ -38,8 +38,9 @@ def profile(
             returns, whose labels are among its inputs.
         precision: ``bf16`` for the model as it runs under torch's autocast.
         slice: Layers to cut inside, such as ``classifier.1=4``.
-        budget_s: For how many seconds to run rounds, of which five are run in any case; None: 30 s, and as long as 15
-            rounds take. Capture, checks, memory and warm-up come on top: a few steps, and a few seconds.
+        budget_s: For how many seconds to run rounds, of which five are run in any case; None: until others would give
+            no better plan, for 30 s at most, or as long as 15 rounds take. Capture, checks, memory and warm-up come on
+            top: a few steps, and a few seconds.
         cores: The model is measured on the first, while up to three others train it, too, as other stages would; if
             empty, the cores that this process may use.
         advance: Called with shares of the work done that add up to 1, for a progress bar.

@@ -23,10 +23,11 @@ from profiler.rounds import (
     StepShares,
     closure_error,
     foreign_load,
+    layer_times,
+    plan_doubt,
     step_shares,
     step_totals,
     timing,
-    uncertainty,
 )
 from profiler.settings import Config
 
@@ -64,6 +65,7 @@ def profile_of(measured: Measured) -> Profile:
     samples = measured.samples
     shares, alone = _shares(measured)
     whole_step = timing(measured.alone.whole_step or samples.whole_step)
+    doubt = plan_doubt(layer_times(samples), config.stages)
     return Profile(
         model=config.name,
         model_digest=captured.digest,
@@ -93,7 +95,8 @@ def profile_of(measured: Measured) -> Profile:
         beside_s=whole_step.median_s * _times_beside(measured),
         closure_error=closure_error(samples),
         rounds=len(samples.whole_step),
-        uncertainty=uncertainty(samples),
+        uncertainty=doubt.spread,
+        regret=doubt.regret,
         foreign_load=foreign_load(samples.whole_step, samples.whole_step_cpu),
         measured_at=datetime.now(UTC).isoformat(timespec="seconds"),
         typed=typed_for(config.typed, captured.form),

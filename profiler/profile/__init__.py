@@ -36,6 +36,6 @@ if TYPE_CHECKING:
         Timing,
         parts_s,
     )
-    from profiler.profile.profile import MOST_ROUNDS, UNCERTAINTY_LIMIT, Profile, more_or_less, profile_warnings
+    from profiler.profile.profile import MOST_ROUNDS, REGRET_LIMIT, Profile, more_or_less, profile_warnings
 else:
     __getattr__ = on_demand(__name__)

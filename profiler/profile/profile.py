@@ -27,7 +27,7 @@ from profiler.profile.layers import (
 from profiler.settings import BOUNDED_NORM
 from profiler.shown import Shown
 
-FORMAT_VERSION: Literal[16] = 16
+FORMAT_VERSION: Literal[17] = 17
 LOUD = 0.2
 """From which uncertainty on nothing can be said."""
 
@@ -49,7 +49,9 @@ class Profile(Shown):
         neighbours: How many other cores trained the same model while all else was timed.
         beside_s: What the plain step takes beside them.
         closure_error: By how much the parts of a step are more than the plain steps before and after it, as a share.
-        uncertainty: The largest half-width of an interval among the ten costliest layers, as a share of its cost.
+        uncertainty: By how much what the largest stage of a plan takes may differ were the rounds drawn again: half the
+            width of its interval, as a share.
+        regret: By how much the plan of rounds drawn again may be better than the one from these, as a share.
         typed: The options that name the model and its minibatch on a command line; none for one that was in memory.
     """
 
@@ -82,10 +84,11 @@ class Profile(Shown):
     closure_error: float
     rounds: Count
     uncertainty: float
+    regret: float
     foreign_load: float
     measured_at: str
     typed: tuple[str, ...] = ()
-    format_version: Literal[16] = FORMAT_VERSION
+    format_version: Literal[17] = FORMAT_VERSION
     table: ClassVar[str] = "profiler.report.table:show_profile"
 
     @property
@@ -140,7 +143,7 @@ class Profile(Shown):
 CLOSURE_LIMIT = 0.05
 OTHER_WORK_LIMIT = 0.3
 FOREIGN_LOAD_LIMIT = 0.03
-UNCERTAINTY_LIMIT = 0.04
+REGRET_LIMIT = 0.02
 MOST_ROUNDS = 100
 """More rounds only average over the machine's drift."""
 
@@ -158,15 +161,16 @@ def profile_warnings(profile: Profile) -> list[str]:
             f"These times are too long by up to {profile.foreign_load:.0%}: the core worked for others in "
             f"{profile.foreign_load:.0%} of the time; end what runs there, or choose another with --cores."
         )
-    if profile.uncertainty > UNCERTAINTY_LIMIT:
-        more = "four times as many would halve that, with a longer --budget"
-        if profile.rounds >= MOST_ROUNDS:
-            more = "end what else runs on this machine"
-        means = f"Splits that differ by less than {profile.uncertainty:.0%} cannot be told apart"
+    if profile.loud or profile.regret > REGRET_LIMIT:
+        means = f"Another split may be up to {profile.regret:.0%} faster than the best for this profile"
+        known = "its rounds do not tell them apart"
         if profile.loud:
             means = "Splits cannot be told apart on so loud a machine, and no other form of the model is tried"
-        known = f"the costliest layers are known to ±{profile.uncertainty:.0%} only, after {profile.rounds} rounds"
-        warnings.append(f"{means}: {known}; {more}.")
+            known = f"what a stage takes is known to ±{profile.uncertainty:.0%} only"
+        more = (
+            "run more with a longer --budget" if profile.rounds < MOST_ROUNDS else "end what else runs on this machine"
+        )
+        warnings.append(f"{means}: after {profile.rounds} rounds, {known}; {more}.")
     return warnings
 
 

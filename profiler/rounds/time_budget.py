@@ -1,20 +1,17 @@
-"""Decide when enough rounds have been run: when a plan from them stands, or the time is up."""
+"""Decide when enough rounds have been run: when other rounds would give no better plan, or the time is up."""
 
 from collections.abc import Callable
 
-import numpy as np
-
-from profiler.profile import MOST_ROUNDS, UNCERTAINTY_LIMIT
-from profiler.rounds.plan_doubt import plan_doubt
+from profiler.profile import MOST_ROUNDS
+from profiler.rounds.doubt import plan_doubt
 from profiler.rounds.samples import Clock, Samples
-from profiler.rounds.shares import WITHIN, layer_times, shares_drawn, shares_of
+from profiler.rounds.shares import layer_times
 
 LEAST_ROUNDS, ENOUGH_ROUNDS = 5, 15
-LARGEST_LAYERS = 10
 KNOWN = 0.01
-"""By how much a plan's promise may move when the rounds are drawn again, where it counts as standing."""
+"""By how much the plan of other rounds may be better, where one counts as known."""
 BUDGET_S = 30.0
-"""How long rounds are run where nothing else is said."""
+"""How long rounds are run at most where nothing else is said, unless a few take longer."""
 
 
 def spend(
@@ -26,44 +23,32 @@ def spend(
     *,
     stages: int,
 ) -> None:
-    """Run rounds until a plan from them stands to within ``KNOWN``, or the budget is spent.
+    """Run rounds until other rounds would give no plan that is better by more than ``KNOWN``, or for a given time.
 
-    Whoever gives a budget wants to know the layers, too, to within ``UNCERTAINTY_LIMIT``.
-
-    At least ``LEAST_ROUNDS`` are run, whatever the budget, for fewer have no interval, and ``ENOUGH_ROUNDS`` where no
-    budget is given, however long a step takes. Before so many no plan is taken to stand, for of a few samples draws
-    differ too little; more than ``MOST_ROUNDS`` only average over what the machine does.
+    At least ``LEAST_ROUNDS`` are run, for fewer have no interval. Where the plan does not get known, they are run for
+    the usual time, and ``ENOUGH_ROUNDS`` however long a step takes. More than ``MOST_ROUNDS`` only average over what
+    the machine does.
 
     Args:
         take_round: Runs one; warmed up.
         samples: What it adds to.
-        budget_s: How long it may take; None: the usual time, and as long as enough rounds take.
+        budget_s: How long to run rounds, be the plan known or not; None: until it is, or the usual time is up.
         clock: Seconds.
         advance: Called with the share of the work that was done since the last call; the shares add up to 1.
         stages: How many stages are planned for.
     """
-    start, told, check = clock(), 0.0, ENOUGH_ROUNDS
+    start, told, check = clock(), 0.0, LEAST_ROUNDS
     least = LEAST_ROUNDS if budget_s else ENOUGH_ROUNDS
     for count in range(1, MOST_ROUNDS + 1):
         take_round()
         spent = (clock() - start) / (budget_s or BUDGET_S)
         if count >= least and spent >= 1:
             break
-        if count == check:
-            stands = plan_doubt(layer_times(samples), stages) <= KNOWN
-            if stands and (budget_s is None or uncertainty(samples) <= UNCERTAINTY_LIMIT):
+        if budget_s is None and count == check:
+            if plan_doubt(layer_times(samples), stages).regret <= KNOWN:
                 break
             check = -(-count * 4 // 3)  # doubt falls slowly, and working it out takes time
         done = max(min(spent, count / least), count / MOST_ROUNDS)
         advance(max(0.0, done - told))
         told = max(told, done)
     advance(1.0 - told)
-
-
-def uncertainty(samples: Samples) -> float:
-    """Return the largest half-width of an interval among the costliest layers, of their shares of a step."""
-    steady_s = layer_times(samples)
-    shares = shares_of(steady_s)
-    low, high = np.quantile(shares_drawn(steady_s), WITHIN, axis=0)
-    costliest = np.argsort(shares)[-LARGEST_LAYERS:]
-    return float(np.max((high - low)[costliest] / 2 / shares[costliest]))

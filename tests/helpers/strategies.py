@@ -69,6 +69,7 @@ def profile(
         closure_error=0.0,
         rounds=9,
         uncertainty=0.01,
+        regret=0.0,
         foreign_load=0.0,
         measured_at="2026-01-01T00:00:00+00:00",
     )

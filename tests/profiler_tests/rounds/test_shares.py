@@ -10,8 +10,8 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from profiler.rounds import LOSS, Samples
-from profiler.rounds.plan_doubt import largest_stage, plan_doubt
-from profiler.rounds.shares import closure_error, layer_times, shares_of, step_shares
+from profiler.rounds.doubt import DRAWS, even_cut, largest_stage, plan_doubt
+from profiler.rounds.shares import closure_error, layer_times, shares_drawn, shares_of, step_shares
 
 TRUE = [0.05, 0.2, 0.1, 0.3, 0.15, 0.2]
 ROUNDS = 30
@@ -127,20 +127,41 @@ def test_layer_times_are_all_that_a_layer_does_and_the_loss_is_the_last_ones() -
 @settings(deadline=None, max_examples=60)
 @given(costs=st.lists(st.integers(0, 9), min_size=1, max_size=8), stages=st.integers(1, 4))
 def test_the_largest_stage_is_that_of_the_best_of_all_cuts(costs: list[int], stages: int) -> None:
-    ends = range(len(costs) + 1)
     assume(sum(costs))
-    best = min(
+    floats = np.array(costs, dtype=float)
+    assert largest_stage(floats, even_cut(floats, stages)) == pytest.approx(least_of_all_cuts(costs, stages), abs=1e-6)
+
+
+def least_of_all_cuts(costs: Sequence[float], stages: int) -> float:
+    """The largest stage of the best of all cuts in order, as there are so many stages or fewer."""
+    ends = range(len(costs) + 1)
+    return min(
         max(sum(costs[a:b]) for a, b in pairwise((0, *cuts, len(costs))))
         for cuts in combinations([end for end in ends for _ in range(stages)], stages - 1)
     )
-    found = largest_stage(np.array(costs, dtype=float), stages)
-    assert found * sum(costs) == pytest.approx(best, abs=1e-6)
 
 
 def test_a_plan_is_not_in_doubt_where_rounds_differ_in_pace_alone_and_is_where_layers_do() -> None:
-    steady = layer_times(rounds_on([drifts]))
-    assert plan_doubt(steady, 3) < 1e-9
-    assert plan_doubt(layer_times(rounds_on([bursts])), 3) > 0.0
+    steady = plan_doubt(layer_times(rounds_on([drifts])), 3)
+    assert max(steady.regret, steady.spread) < 1e-9
+    assert plan_doubt(layer_times(rounds_on([bursts])), 3).spread > 0.0
+
+
+def test_nothing_is_regretted_of_the_only_cut_however_much_layers_vary() -> None:
+    """Two layers in two stages; the first takes as much as the other, or up to seven times as much."""
+    times_s = np.array([[1.0 + at % 7 for at in range(ROUNDS)], [1.0] * ROUNDS])
+    doubt = plan_doubt(times_s, 2)
+    assert doubt.regret == 0.0
+    assert doubt.spread > 0.01
+
+
+def test_regret_is_what_the_best_of_all_cuts_of_each_draw_is_better_by() -> None:
+    drawing = np.random.default_rng(3)
+    times_s = 1 + drawing.random((5, 8))
+    ends = even_cut(shares_of(times_s), 3)
+    ratios = [largest_stage(one, ends) / least_of_all_cuts(one, 3) for one in shares_drawn(times_s, DRAWS)]
+    assert sum(ratio > 1.01 for ratio in ratios) > DRAWS / 10, "draws do differ"
+    assert plan_doubt(times_s, 3).regret == pytest.approx(sorted(ratios)[94] - 1, abs=0.02)
 
 
 def test_shares_of_what_takes_no_time_are_nothing() -> None:

@@ -1,0 +1,85 @@
+"""Say how well rounds of steps tell plans apart: by how much another plan may be better, and what a stage may take.
+
+A plan is, here, the most even cut of the layers in captured order into so many stages; what a cut costs, and which are
+not legal, is left to the optimizer. It costs the share of a step that its largest stage is. The plan P of all rounds is
+held against draws of the rounds, with replacement, as many as there are:
+
+    regret   what the cost of P in a draw, divided by that of the draw's own best plan, less 1, stays below in 95% of
+             draws: by so much may the plan of other rounds be better
+    spread   half the width of the interval that 95% of the costs of P lie in, divided by the cost of P: by so much may
+             its promise move
+
+Source: Efron and Tibshirani, "An introduction to the bootstrap", 1993, chapters 6 and 13.
+"""
+
+from bisect import bisect_right
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+
+from profiler.rounds.shares import WITHIN, Floats, shares_drawn, shares_of
+
+DRAWS = 100
+HALVINGS = 30
+SURE = 0.95
+
+
+@dataclass(frozen=True, slots=True)
+class Doubt:
+    """How well rounds tell plans apart, as shares of what the plan from them costs."""
+
+    regret: float
+    spread: float
+
+
+def plan_doubt(steady_s: Floats, stages: int) -> Doubt:
+    """Return how well rounds tell plans apart.
+
+    Args:
+        steady_s: What each layer took in each round, at the usual pace, ``[layer, round]``.
+        stages: How many stages the layers are cut into.
+    """
+    ends = even_cut(shares_of(steady_s), stages)
+    drawn = shares_drawn(steady_s, DRAWS)
+    costs = np.array([largest_stage(shares, ends) for shares in drawn])
+    if not costs.all():
+        return Doubt(0.0, 0.0)
+    best = np.array([largest_stage(shares, even_cut(shares, stages)) for shares in drawn])
+    low, high = np.quantile(costs, WITHIN)
+    own = largest_stage(shares_of(steady_s), ends)
+    return Doubt(max(0.0, float(np.quantile(costs / best, SURE)) - 1), float(high - low) / 2 / own)
+
+
+def even_cut(costs: Floats, stages: int) -> list[int]:
+    """Return behind how many layers each stage ends, where the largest of them is as small as can be.
+
+    Args:
+        costs: Of each layer, in order.
+        stages: How many stages at most.
+    """
+    low, high = max(float(costs.max()), float(costs.sum()) / stages), float(costs.sum())
+    reached = [0.0, *np.cumsum(costs)]
+    found = _filled(reached, high, stages)
+    for _ in range(HALVINGS):
+        middle = (low + high) / 2
+        ends = _filled(reached, middle, stages)
+        if ends[-1] == len(costs):
+            high, found = middle, ends
+        else:
+            low = middle
+    return found
+
+
+def _filled(reached: list[float], most: float, stages: int) -> list[int]:
+    """Return where stages end that take as many layers each as cost no more than ``most``."""
+    ends: list[int] = []
+    for _ in range(stages):
+        begun = ends[-1] if ends else 0
+        ends.append(bisect_right(reached, reached[begun] + most, begun) - 1)
+    return ends
+
+
+def largest_stage(costs: Floats, ends: list[int]) -> float:
+    """Return what the largest of some stages costs."""
+    return max(float(costs[begin:end].sum()) for begin, end in pairwise([0, *ends]))
