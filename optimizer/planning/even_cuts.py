@@ -3,12 +3,10 @@
 An even split of S stages cuts at the i/S-th part of the work, i = 1 … S − 1; under 1F1B the last stage updates in
 place, which counts. A place inside a layer that can be cut becomes a cut between two of its features, unless it is as
 near to an end of that layer as no stage would notice. What the blocks then cost is measured, never divided, for a
-narrower product has an efficiency of its own and putting the parts together costs, too: so the even split of the model
-that is cut may lie elsewhere, and a second slicing follows it.
+narrower product has an efficiency of its own and putting the parts together costs, too.
 """
 
 from bisect import bisect_left
-from collections import Counter, defaultdict
 from itertools import accumulate, pairwise
 
 from optimizer.costs import NANOSECONDS, Costs, costs_of
@@ -42,28 +40,24 @@ def even_slicing(profile: Profile, stages: int, pace: Pace = PLAIN_1F1B) -> Slic
     """Return the cuts inside layers at the even split's places; none where no layer that can be cut is in the way.
 
     Args:
-        profile: Of the model, with some layers cut inside already or with all whole.
+        profile: Of the model with all layers whole.
         stages: The number of stages.
         pace: The schedule that is planned for.
     """
-    features, took_s, starts = Counter[str](), defaultdict[str, float](float), dict[str, int]()
-    for layer in profile.layers:
-        own = layer.part_of or layer.name
-        starts[layer.name] = features[own]
-        features[own] += layer.features
-        took_s[own] += layer.step_s
-    near_s, places = NEAR * even_share_s(profile, stages, pace), dict[str, set[int]]()
+    near_s, places = NEAR * even_share_s(profile, stages, pace), dict[Layer, set[int]]()
     for layer, share in even_places(profile, stages, pace):
-        own = layer.part_of or layer.name
-        if not layer.features or (layer.uncuttable and not layer.part_of):
+        if not layer.features or layer.uncuttable:
             continue
-        grain = GRAIN if features[own] >= 4 * GRAIN else 1
-        place = grain * round((starts[layer.name] + share * layer.features) / grain)
-        least = features[own] * near_s / took_s[own]
-        if max(least, 0.5) < place < features[own] - max(least, 0.5):
-            places.setdefault(own, set()).add(place)
+        grain = GRAIN if layer.features >= 4 * GRAIN else 1
+        place = grain * round(share * layer.features / grain)
+        least = max(layer.features * near_s / layer.step_s, 0.5)
+        if least < place < layer.features - least:
+            places.setdefault(layer, set()).add(place)
     return Slicing.of(
-        {own: tuple(b - a for a, b in pairwise([0, *sorted(cuts), features[own]])) for own, cuts in places.items()}
+        {
+            layer.name: tuple(b - a for a, b in pairwise([0, *sorted(cuts), layer.features]))
+            for layer, cuts in places.items()
+        }
     )
 
 

@@ -1,14 +1,13 @@
 """Decide which models to plan for: the model as it is, with layers cut inside, in bfloat16.
 
 Each is a runnable model with a profile of its own. What is asked for by name is taken. Of ``auto``: where the best
-split is not even, the layers in its way are cut where an even split would cut them, and that model is profiled; and
-where bfloat16 is worth a profile, the model is planned for in that precision, too, with the cuts inside layers that
+split is far from even, the layers in its way are cut where an even split would cut them, and that model is profiled;
+and where bfloat16 is worth a profile, it is planned for in that precision, too, with the cuts inside layers that
 serve it. Another model is taken if its promise is better by ``LEAST_GAIN`` and by more than the profiles leave open.
 """
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from math import inf
 from typing import Literal, Protocol
 
 from optimizer.errors import PartitionError
@@ -32,10 +31,10 @@ from profiler.profile import (
     typed_for,
 )
 
-LEAST_GAIN, NEAR = 0.02, 0.01
-"""By which share of a promise another model has to pay; how near to an even share is even, once layers are cut."""
-TRIALS = 2
-"""How many slicings are profiled."""
+LEAST_GAIN = 0.02
+"""By which share of a promise another model has to pay."""
+CUTTING_COSTS = 0.1
+"""Of a step, what cuts inside layers cost at the least: where a split is so near to even, none are tried."""
 WhyNot = Literal["even already", "none in the way", "not profiled", "no gain", "too loud"]
 ProfileOf = Callable[[Form], Profile | None]
 """Returns the profile of the model in a form, which may take its time; None where that is not worth it."""
@@ -211,27 +210,17 @@ class _Choice:
             return None, None
         if whole.profile.loud:
             return None, "too loud"
-        latest, best, near = whole, whole, LEAST_GAIN
-        why: WhyNot = "even already"
-        for _ in range(TRIALS):
-            share_s = even_share_s(latest.profile, whole.stages, whole.costs.pace)
-            if _bottleneck_s(latest) <= (1 + near) * share_s:
-                break
-            slicing = even_slicing(latest.profile, whole.stages, whole.costs.pace)
-            if slicing in {"", latest.profile.slicing}:
-                why = "none in the way" if latest is whole else why
-                break
-            cut = self.profile_of(Form(slicing, whole.profile.precision))
-            if cut is None:
-                why = "not profiled"
-                break
-            latest, why, near = self.planner_for(cut), "no gain", NEAR
-            best = min(best, latest, key=_bottleneck_s)
-        return (best, None) if best is not whole and gains(whole, best) else (None, why)
-
-
-def _bottleneck_s(planner: Planner) -> float:
-    return inf if planner.bottleneck_s is None else planner.bottleneck_s
+        near_s = (1 + CUTTING_COSTS) * even_share_s(whole.profile, whole.stages, whole.costs.pace)
+        if whole.bottleneck_s is not None and whole.bottleneck_s <= near_s:
+            return None, "even already"
+        slicing = even_slicing(whole.profile, whole.stages, whole.costs.pace)
+        if not slicing:
+            return None, "none in the way"
+        cut = self.profile_of(Form(slicing, whole.profile.precision))
+        if cut is None:
+            return None, "not profiled"
+        sliced = self.planner_for(cut)
+        return (sliced, None) if gains(whole, sliced) else (None, "no gain")
 
 
 def gains(slow: Planner, fast: Planner) -> bool:
@@ -245,7 +234,7 @@ def gains(slow: Planner, fast: Planner) -> bool:
 def why_whole(why: WhyNot | None) -> str:
     """Return the reason why no layer is cut inside."""
     reasons = {
-        "even already": "the split is even already",
+        "even already": f"the split is within {CUTTING_COSTS:.0%} of even, and such cuts cost more",
         "none in the way": "no layer that can be cut is in the way of an even split",
         "not profiled": "what that would give was not profiled",
         "no gain": "that gains less than the profiles leave open",

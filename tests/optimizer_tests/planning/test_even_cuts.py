@@ -24,7 +24,6 @@ def test_where_blocks_cost_what_they_divide_any_chain_is_split_evenly(times_ms: 
     cut = sliced(profile, slicing) if slicing else profile
     assert Planner(cut, stages, 8).optimized().bottleneck_s <= 1.05 * even_s
     assert sum(len(pieces) for pieces in slicing.pieces.values()) <= 2 * (stages - 1), "a cut makes one layer two"
-    assert even_slicing(cut, stages) == slicing, "what is even stays as it is"
 
 
 @settings(deadline=None, max_examples=60)

@@ -90,16 +90,15 @@ def test_a_model_that_is_cut_is_taken_where_its_promise_is_better_by_more_than_i
 ) -> None:
     profile = cuttable(chain(times_ms, copy_cost=FREE), [f"l{at}" for at in range(len(times_ms))])
     models, asked = chosen(profile, stages, more, concat_ms)
-    assert len(asked) <= 2
-    tried = [Planner(sliced(profile, form.slicing, more, concat_ms), stages, 8) for form in asked]
-    promises = [planner.expected_s or 0.0 for planner in tried]
-    if models.sliced is None:
-        slowest = [planner.bottleneck_s or 0.0 for planner in tried]
-        best = promises[slowest.index(min(slowest))] if slowest else float("inf")
-        assert (models.whole.expected_s or 0.0) < 1.02 * best
-    else:
-        assert models.sliced.profile.form in asked
-        assert (models.whole.expected_s or 0.0) >= 1.02 * (models.sliced.expected_s or 0.0)
+    assert len(asked) <= 1
+    if not asked:
+        even_s = sum(times_ms) / 1e3 / stages
+        assert models.sliced is None
+        assert (models.whole.bottleneck_s or 0.0) <= 1.1 * even_s + 2e-4
+        return
+    tried = Planner(sliced(profile, asked[0].slicing, more, concat_ms), stages, 8)
+    assert (models.sliced is not None) == ((models.whole.expected_s or 0.0) >= 1.02 * (tried.expected_s or 0.0))
+    assert models.sliced is None or models.sliced.profile.form == asked[0]
 
 
 def test_a_layer_that_fits_nowhere_whole_is_cut_so_that_it_does() -> None:
@@ -127,15 +126,15 @@ def test_bfloat16_is_taken_where_its_best_split_is_faster(times: Sequence[tuple[
 
 @pytest.mark.parametrize(("spread", "cut"), [(0.0, True), (0.6, False)])
 def test_a_gain_that_noise_eats_is_none(spread: float, cut: bool) -> None:  # noqa: FBT001
-    """Cut inside, two stages are even, 4% better than whole; where both are unsteady, even stages lose that again."""
+    """Cut inside, two stages are even, 5% better than whole; where both are unsteady, even stages lose that again."""
     drawing = random.Random(3)  # noqa: S311 - a test
     evenly = [1 + spread * (2 * at / 19 - 1) for at in range(20)]
     first, second = (drawing.sample(evenly, 20) for _ in range(2))
-    made = cuttable(chain([7.1, 7.4]), ["l1"], 1024)
+    made = cuttable(chain([6.6, 8.15]), ["l1"], 1024)
     profile = with_rounds(made, [first, second])
 
     def profile_of(form: Form) -> Profile:
-        return with_rounds(sliced(made, form.slicing), [first, first, second, second])
+        return with_rounds(sliced(made, form.slicing, 1.09), [first, first, second, second])
 
     planner = partial(Planner, stages=2, minibatches=40)
     models = models_of(profile, planner, model_request("auto", "fp32"), profile_of)
