@@ -35,6 +35,7 @@ from profiler.cli import (
 )
 from profiler.commands import MODULES, again, command, typed_as
 from profiler.files import to_json, write_whole
+from profiler.machine import neighbouring_cores, usable_cores
 from profiler.output_files import OutputKind, refuse_unwritable
 from profiler.profile import AUTO
 
@@ -98,7 +99,8 @@ def _carry_out(models: "Models", name: str, schemes: Schemes, options: PlanOptio
     if options.json:
         return plan
     if not screen().quiet:
-        _show(plan, plans, models, schemes)
+        cores = len(neighbouring_cores(usable_cores(options.cores or ()), plan.num_stages))
+        _show(plan, models, {name: plans[name] for name in schemes if name in plans}, None if options.links else cores)
         if options.all:
             optimizer.report.show_partitions(plans, stdout())
         if not options.links:
@@ -106,11 +108,11 @@ def _carry_out(models: "Models", name: str, schemes: Schemes, options: PlanOptio
     return None
 
 
-def _show(plan: Plan, plans: Mapping[str, Plan], models: "Models", schemes: Schemes) -> None:
-    """Print a plan, what it gives, and what was chosen."""
+def _show(plan: Plan, models: "Models", rivals: Mapping[str, Plan], cores: int | None) -> None:
+    """Print a plan, what it gives beside rules of thumb on so many cores, and what was chosen."""
     console, planner = stdout(), models.best
-    optimizer.report.show_plan(plan, console, planner.profile, models.alone)
-    optimizer.report.show_gain(plan, plans, schemes, planner, console, alone=models.alone)
+    optimizer.report.show_plan(plan, console, planner.profile, models.alone, rivals=rivals, cores=cores)
+    optimizer.report.show_gain(plan, rivals, planner, console, alone=models.alone)
     for sentence in chain.from_iterable(optimizer.report.model_sentences(models)):
         console.print(f"{sentence[0].upper()}{sentence[1:]}.")
 

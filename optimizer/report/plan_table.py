@@ -2,6 +2,7 @@
 
 import textwrap
 from collections.abc import Iterable, Mapping, Sequence
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from optimizer.costs import NANOSECONDS, members_of
@@ -15,15 +16,21 @@ if TYPE_CHECKING:
 
 MOST_TIMES = 1.05
 """So many times one core is a stage worth at most: a little more, for costs are known so well only."""
-TOO_LOUD = (
-    "Nothing is promised: by the profile so many stages would be faster than so many cores can be, so the machine was "
-    "too loud to tell; profile again when less else runs."
-)
+EQUAL = 0.01
+"""Promises that are no further apart are no reason to prefer one plan to another."""
 _NAMES_WIDTH = 24
 """Partitions of one split are listed beside each other up to there."""
 
 
-def show_plan(plan: Plan, console: "Console", profile: Profile | None = None, alone: Profile | None = None) -> None:
+def show_plan(
+    plan: Plan,
+    console: "Console",
+    profile: Profile | None = None,
+    alone: Profile | None = None,
+    *,
+    rivals: Mapping[str, Plan] = MappingProxyType({}),
+    cores: int | None = None,
+) -> None:
     """Print the stages of a plan, and what it is expected to give.
 
     Args:
@@ -31,6 +38,8 @@ def show_plan(plan: Plan, console: "Console", profile: Profile | None = None, al
         console: Where to.
         profile: The profile that it was made for, if that is at hand: says how well costs are known.
         alone: Of what one core runs; None: of the same model.
+        rivals: Plans by rules of thumb, of which none is expected to be faster where this one is called the best.
+        cores: How many there are; None: not known.
     """
     from rich.text import Text
 
@@ -38,7 +47,11 @@ def show_plan(plan: Plan, console: "Console", profile: Profile | None = None, al
     precision = f"{plan.precision}, " if plan.form.lowered else ""
     stages += "" if plan.method in (EXACT, BOUNDED) else f" by {plan.method}"
     what = f"{plan.model}, batch {plan.batch_size}, {precision}{stages}, {plan.planned_for.words}"
-    console.print(f"{what}: {_claim(plan, profile)}.")
+    loud = _too_loud(plan, profile, alone or profile) if profile else ""
+    no_verdict = "no verdict, for the machine was too loud when it was profiled"
+    console.print(f"{what}: {no_verdict if loud else _claim(plan, profile, rivals)}.")
+    if sentence := not_these_cores(plan.num_stages, cores, "plans for those"):
+        console.print(sentence)
     table = ResultTable(
         "",
         ("stage", "layers", "of time", "total ms", "RAM MiB", "sent MiB"),
@@ -57,14 +70,41 @@ def show_plan(plan: Plan, console: "Console", profile: Profile | None = None, al
             mib(stage.send_bytes, 1),
         )
     console.print("", table, "", sep="\n")
-    loud = profile is not None and _cannot_be(plan, alone or profile)
-    console.print(TOO_LOUD if loud else expectation(plan))
+    console.print(loud or expectation(plan))
     if sentence := waiting_words(plan):
         console.print(f"{sentence[0].upper()}{sentence[1:]}.")
 
 
-def _claim(plan: Plan, profile: Profile | None) -> str:
+def not_these_cores(stages: int, cores: int | None, remedy: str) -> str:
+    """Say that a split is worked out for more cores than there are; nothing where there are enough.
+
+    Args:
+        stages: How many the split has.
+        cores: How many there are; None: not known.
+        remedy: What fewer stages do: ``measures it``.
+    """
+    if cores is None or stages <= cores:
+        return ""
+    fewer = f": --stages {cores} {remedy}" if cores > 1 else ""
+    return f"Worked out for {stages} cores; this machine has {cores}{fewer}."
+
+
+def _too_loud(plan: Plan, profile: Profile, alone: Profile) -> str:
+    """Say why nothing is promised, if the profile is of a machine that was too loud to tell; else nothing."""
+    if profile.loud:
+        why = f"what a stage takes is known to ±{profile.uncertainty:.0%} only"
+    elif _cannot_be(plan, alone):
+        why = "by the profile so many stages would be faster than so many cores can be"
+    else:
+        return ""
+    return f"Nothing is promised: {why}; profile again when less else runs."
+
+
+def _claim(plan: Plan, profile: Profile | None, rivals: Mapping[str, Plan]) -> str:
     """Say how good the split is, for the profile that it was made for, and how well that one is known."""
+    if (faster := _best_of(rivals)) and promised(rivals[faster]) > (1 + EQUAL) * promised(plan):
+        short = f"over {counted(plan.predicted.minibatches, 'minibatch')} {faster} is expected to be faster"
+        return f"the most even split{plan.limits} for this profile, but {short}"
     known = f" (known to ±{profile.uncertainty:.0%})" if profile and profile.uncertainty else ""
     if plan.optimal:
         return f"the best split{plan.limits} for this profile{known}"
@@ -84,31 +124,39 @@ def expectation(plan: Plan) -> str:
 
 def show_gain(
     plan: Plan,
-    plans: Mapping[str, Plan],
-    schemes: Iterable[str],
+    rivals: Mapping[str, Plan],
     planner: "Planner",
     console: "Console",
     *,
     alone: Profile | None = None,
 ) -> None:
-    """Print how a plan compares with one core and with the best of the schemes, and what bounds any split."""
+    """Print how a plan compares with one core and with the best of the rules of thumb, and what bounds any split."""
     alone = alone or planner.profile  # what one core runs
-    if plan.num_stages == 1 or _cannot_be(plan, alone):
+    if plan.num_stages == 1 or _too_loud(plan, planner.profile, alone):
         return
-    promised = plan.predicted.promised_samples_per_s
     most, costliest = _ceiling(planner, alone)
-    times = promised * alone.lone_core_s / plan.batch_size
+    times = promised(plan) * alone.lone_core_s / plan.batch_size
     times = times if plan.network else min(times, most)  # ranks may be quicker than the profile's core
     said = [f"{times:.2f} times one core"] if times else []
-    rivals = {name: plans[name].predicted.promised_samples_per_s for name in schemes if name in plans}
-    if rivals:
-        best = max(rivals, key=rivals.__getitem__)
+    if best := _best_of(rivals):
         rules = counted(len(rivals), "rule") + " of thumb"
-        said.append(f"{promised / rivals[best]:.2f} times the best of {rules} ({best})")
+        said.append(f"{promised(plan) / promised(rivals[best]):.2f} times the best of {rules} ({best})")
     if said:
         console.print(f"That is {' and '.join(said)}; --all lists each.")
+    if 0 < times < 1 - EQUAL:
+        console.print("Do not split: one core is expected to be faster.")
     if not plan.network:
         console.print(_bound(most, costliest, plan.num_stages))
+
+
+def promised(plan: Plan) -> float:
+    """Return the samples per second that a plan promises."""
+    return plan.predicted.promised_samples_per_s
+
+
+def _best_of(plans: Mapping[str, Plan]) -> str:
+    """Return the name of the plan that promises most; nothing where there is none."""
+    return max(plans, key=lambda name: promised(plans[name]), default="")
 
 
 def _place(plan: Plan, index: int) -> str:
@@ -155,7 +203,7 @@ def _cannot_be(plan: Plan, profile: Profile) -> bool:
 
     Never of a plan over a network, or of one that updates less often than one core does: these cannot be compared.
     """
-    times = plan.predicted.promised_samples_per_s * profile.lone_core_s / plan.batch_size
+    times = promised(plan) * profile.lone_core_s / plan.batch_size
     comparable = not plan.network and plan.update_every == 1  # for one core updates after each minibatch
     return comparable and times > MOST_TIMES * plan.num_stages
 

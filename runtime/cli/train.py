@@ -9,6 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
+import optimizer.report
 import profiler.capture
 import profiler.machine
 import runtime.hosts
@@ -128,7 +129,12 @@ def _refuse_odd(options: TrainOptions) -> None:
 def _trained(options: TrainOptions, config: Config, plan: "Plan", session: "Session") -> int:
     """Train, and write what is asked for; return the exit code."""
     resumed = options.resume is not None
-    course = runtime.training.Course(options.epochs, options.log if session.leads else None, resumed=resumed)
+    stages, cores = len(plan.stages), runtime.pipeline.core_count(runtime.pipeline.cores_of(config, len(plan.stages)))
+    sharing = cores < stages and not session.distributed
+    if sharing:
+        note(optimizer.report.not_these_cores(stages, cores, "plans for those"))
+    log = options.log if session.leads else None
+    course = runtime.training.Course(options.epochs, log, resumed=resumed, sharing=sharing)
     elsewhere, unwritten = False, None
     try:
         with redirect_stdout(sys.stderr), _warnings_as_notes():  # what user code prints is no result

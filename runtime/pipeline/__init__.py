@@ -6,6 +6,7 @@ from profiler.public import on_demand
 
 if TYPE_CHECKING:
     from runtime.pipeline.core_assignment import (
+        FOREIGN_LOAD_LIMIT,
         core_count,
         cores_for,
         default_clock,

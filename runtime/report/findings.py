@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+import optimizer.report
 from optimizer.plan import Plan
 from profiler.profile import FP32
 from profiler.report import counted, mib, shell_lines
@@ -150,11 +151,8 @@ def fairness(comparison: Comparison) -> str:
 
 def not_these_cores(comparison: Comparison) -> str:
     """Say that splits were worked out for more cores than there are, where it is so."""
-    stages, cores = comparison.request.num_stages, comparison.core_count
-    if comparison.clock == "wall" or stages <= cores:
-        return ""
-    remedy = f": --stages {cores} measures it" if cores > 1 else ""
-    return f"Worked out for {stages} cores; this machine has {cores}{remedy}."
+    cores = None if comparison.clock == "wall" else comparison.core_count
+    return optimizer.report.not_these_cores(comparison.request.num_stages, cores, "measures it")
 
 
 def clock(comparison: Comparison) -> str:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from optimizer.plan import Plan
+from optimizer.report import not_these_cores
 from optimizer.schedule import SCHEDULES, groups, has_steady_state
 from profiler.report import ResultTable, counted, mib, ms
 from runtime.pipeline import noisy, sharing, taking_turns
@@ -79,6 +80,9 @@ def _placed(actions: Sequence[ActionRecord], minibatches: int, flush_every: int)
 def show_run(result: RunResult, console: "Console") -> None:
     """Print what a run gave, marked where that is doubtful, and then stage by stage."""
     plan = result.plan
+    cores = None if result.clock == "wall" else result.core_count
+    if sentence := not_these_cores(len(result.stages), cores, "measures it"):
+        console.print(sentence)
     console.print(f"{_gave(result)}; loss {_loss(result.losses[0])} at first, {_loss(result.losses[-1])} at last.")
     for line in _doubts(result):
         console.print(line)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from profiler.cli import note
 from runtime.errors import TrainingWarning
-from runtime.pipeline import ProgressBar
+from runtime.pipeline import FOREIGN_LOAD_LIMIT, ProgressBar
 from runtime.training.epochs import EpochRecord, Part
 from runtime.training.pipeline import Pipeline
 
@@ -23,15 +23,16 @@ class Course:
         records: Its epochs so far.
     """
 
-    def __init__(self, epochs: int, log: Path | None, *, resumed: bool) -> None:
+    def __init__(self, epochs: int, log: Path | None, *, resumed: bool, sharing: bool = False) -> None:
         """Follow up to ``epochs`` epochs.
 
         Args:
             epochs: In all.
             log: Where to write a line a minibatch and epoch; None: nowhere.
             resumed: Whether the log is gone on with.
+            sharing: Whether several stages share a core, which then works for others all the time.
         """
-        self._epochs, self._log = epochs, LogFile(log, resumed=resumed)
+        self._epochs, self._log, self._sharing = epochs, LogFile(log, resumed=resumed), sharing
         self.records: list[EpochRecord] = []
 
     def begin(self, pipeline: Pipeline, bar: ProgressBar) -> None:
@@ -58,7 +59,9 @@ class Course:
         where = f"epoch {record.epoch + FIRST_EPOCH}/{self._epochs}"
         if not record.minibatches:
             return f"{where}: nothing was left of it{validation}"
-        return f"{where}: mean loss {loss}{validation}, {record.samples_per_s:.1f} samples/s"
+        noisy = not self._sharing and record.foreign_load > FOREIGN_LOAD_LIMIT
+        load = f" (NOISY: a core worked for others {record.foreign_load:.0%} of the time)" if noisy else ""
+        return f"{where}: mean loss {loss}{validation}, {record.samples_per_s:.1f} samples/s{load}"
 
 
 def validation_words(record: EpochRecord) -> str:

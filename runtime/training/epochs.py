@@ -3,7 +3,7 @@
 import itertools
 import sys
 import warnings
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
@@ -72,6 +72,7 @@ class EpochRecord:
         seconds: In which stages worked on it.
         metric: What ``validation`` is: ``accuracy``, or ``loss`` where that is one's own.
         validation: On the validation loader, if there is one.
+        foreign_load: Share of the time in which a stage's core worked for others, the largest; other stages count, too.
     """
 
     epoch: int
@@ -81,6 +82,7 @@ class EpochRecord:
     seconds: float
     metric: str
     validation: float | None
+    foreign_load: float = 0.0
 
     @property
     def samples_per_s(self) -> float:
@@ -235,9 +237,19 @@ def _epoch(
         seconds=sum(result.seconds for result in results),
         metric=pipeline.metric_name,
         validation=None if loaders.validation is None else pipeline.evaluate(loaders.validation),
+        foreign_load=_foreign_load(results),
     )
     report(record)
     return record
+
+
+def _foreign_load(results: Sequence[TrainingResult]) -> float:
+    """Return the share of the time in which a stage's core worked for others, the largest of the stages."""
+    shares = []
+    for parts in zip(*(result.stages for result in results), strict=True):
+        work_s = sum(part.work_s for part in parts)
+        shares.append(max(0.0, 1 - sum(part.cpu_s for part in parts) / work_s) if work_s else 0.0)
+    return max(shares, default=0.0)
 
 
 def _from(loader: Minibatches, position: int) -> Iterator[Any]:

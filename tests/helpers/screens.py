@@ -61,8 +61,9 @@ def plans() -> tuple[Planner, dict[str, Plan]]:
 
 def optimizer(console: Console) -> None:
     planner, found = plans()
-    show_plan(found[OPTIMIZED], console, planner.profile)
-    show_gain(found[OPTIMIZED], found, load_schemes(), planner, console)
+    rivals = {name: found[name] for name in load_schemes()}
+    show_plan(found[OPTIMIZED], console, planner.profile, rivals=rivals, cores=2)
+    show_gain(found[OPTIMIZED], rivals, planner, console)
 
 
 def every_planner(console: Console) -> None:

@@ -11,6 +11,7 @@ from rich.console import Console
 from strategies import chain, random_profiles
 
 from optimizer.errors import PartitionError
+from optimizer.plan import Plan
 from optimizer.planning import Planner
 from optimizer.report import show_gain, show_plan
 from profiler.profile import CopyCost, Profile
@@ -20,7 +21,7 @@ FREE = CopyCost(sizes_bytes=(), copy_s=())
 
 def gain(planner: Planner) -> str:
     screen = io.StringIO()
-    show_gain(planner.optimized(), {}, [], planner, Console(file=screen, width=300))
+    show_gain(planner.optimized(), {}, planner, Console(file=screen, width=300))
     return screen.getvalue()
 
 
@@ -62,6 +63,65 @@ def test_a_promise_that_cannot_be_is_none(capsys: pytest.CaptureFixture[str]) ->
         planner = Planner(loud, 2, 12)
         plan = planner.optimized()
         show_plan(plan, Console(width=400), loud)
-        show_gain(plan, {}, {}, planner, Console(width=400))
+        show_gain(plan, {}, planner, Console(width=400))
         said = capsys.readouterr().out
         assert ("Nothing is promised" in said, "times one core" in said) == (expected, not expected)
+        assert ("no verdict" in said, "the best split" in said) == (expected, not expected)
+
+
+def shown(planner: Planner, rivals: dict[str, Plan], cores: int | None = None) -> str:
+    """All that is said of a plan beside its rivals."""
+    screen = io.StringIO()
+    console = Console(file=screen, width=400)
+    plan = planner.optimized()
+    show_plan(plan, console, planner.profile, rivals=rivals, cores=cores)
+    show_gain(plan, rivals, planner, console)
+    return screen.getvalue()
+
+
+@given(factor=st.floats(0.3, 3.0))
+def test_nothing_is_called_the_best_beside_a_rule_of_thumb_that_is_expected_to_be_faster(factor: float) -> None:
+    planner = Planner(chain([10, 10]), 2, 12)
+    plan = planner.optimized()
+    rival = replace(plan, predicted=replace(
+        plan.predicted, expected=None, throughput_samples_per_s=plan.predicted.promised_samples_per_s * factor,
+    ))  # fmt: skip
+    said = shown(planner, {"end-load": rival})
+    times = float(re.findall(r"([\d.]+) times the best of 1 rule of thumb", said)[0])
+    assert times == pytest.approx(1 / factor, abs=0.006)
+    assert ("the best split" in said) != ("end-load is expected to be faster" in said)
+    assert not ("the best split" in said and times < 0.985)
+
+
+def test_of_a_profile_too_loud_to_tell_nothing_is_said_but_that() -> None:
+    planner = Planner(replace(chain([10, 10]), uncertainty=0.4), 2, 12)
+    said = shown(planner, {"end-load": planner.optimized()})
+    assert "no verdict" in said
+    assert "what a stage takes is known to ±40% only; profile again" in said
+    assert "best" not in said
+    assert "times" not in said
+
+
+def test_what_is_slower_than_one_core_is_advised_against() -> None:
+    """Two layers between which a copy takes longer than either of them."""
+    slow = Planner(chain([10, 10], copy_cost=CopyCost(sizes_bytes=(1, 1000), copy_s=(0.015, 0.015))), 2, 12)
+    said = shown(slow, {})
+    assert float(re.findall(r"That is ([\d.]+) times one core", said)[0]) < 1
+    assert "Do not split: one core is expected to be faster." in said
+    assert "Do not split" not in shown(Planner(chain([10, 10], copy_cost=FREE), 2, 12), {})
+
+
+@pytest.mark.parametrize(
+    ("cores", "words"),
+    [
+        (None, ""),
+        (4, ""),
+        (1, "Worked out for 3 cores; this machine has 1."),
+        (2, "Worked out for 3 cores; this machine has 2: --stages 2 plans for those."),
+    ],
+)
+def test_a_split_for_more_cores_than_there_are_says_so_first(cores: int | None, words: str) -> None:
+    first, second = shown(Planner(chain([10, 10, 10]), 3, 12), {}, cores).splitlines()[:2]
+    assert "3 stages" in first
+    assert second.startswith("Worked out") == bool(words)
+    assert words in second
