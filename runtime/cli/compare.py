@@ -10,7 +10,7 @@ import profiler.capture
 import profiler.machine
 import runtime.compare
 import runtime.report
-from profiler.cli import configs, emit_json, option, positive, screen, stderr, stdout, switch
+from profiler.cli import configs, emit_json, option, positive, screen, stdout, switch
 from profiler.commands import command
 from profiler.files import to_json, write_whole
 from profiler.measure import path_for
@@ -75,34 +75,45 @@ def compare_all(options: CompareOptions) -> int:
         refuse_unwritable(path.with_name(PLAN), "plan", "--out")
     refuse_unwritable(report, "page", "--out")
     with runtime.compare.locked(path.parent for path in (*places, report)):
-        jobs = [
-            runtime.compare.job_of(
-                *given, clock=options.clock, fresh=options.fresh, quick=options.quick, budget_s=options.budget_s
-            )
-            for given in zip(wanted, settings, places, requests, strict=True)
-        ]
+        begun: list[Job] = []
+        many = len(wanted) > 1
         try:
-            runtime.compare.carry_out(
-                jobs, options.stall_timeout_s,
-                after_round=partial(_write, report=report), after_first=_provisional, fresh=options.fresh,
-            )  # fmt: skip
+            for given in zip(wanted, settings, places, requests, strict=True):
+                job = runtime.compare.job_of(
+                    *given, clock=options.clock, fresh=options.fresh, quick=options.quick, budget_s=options.budget_s
+                )
+                begun.append(job)
+                runtime.compare.carry_out(
+                    job, options.stall_timeout_s, seen=partial(_seen, begun, report), fresh=options.fresh
+                )
+                _show(begun[-1], options, None if many else report)
         except KeyboardInterrupt as interrupt:  # which leaves the best answer so far
-            if (begun := [job for job in jobs if job.comparison.runs]) and not options.json:
+            if begun and not begun[-1].comparison.complete and begun[-1].comparison.runs:
+                _show(begun[-1], options, None if many else report)
+            if not options.json:
                 _conclude(begun, report, options)
             interrupt.add_note("paused, and nothing is left running; to resume, repeat the command without --fresh")
             raise
-        return _conclude(jobs, report, options)
+        return _conclude(begun, report, options)
 
 
-def _provisional(comparisons: "Sequence[Comparison]") -> None:
-    """Show on stderr who leads after a first round of each."""
-    if not screen().quiet:
-        heading = "provisional, after a first round of each; the report stands, and gets better with every round"
-        runtime.report.show_leaders(comparisons, stderr(), heading)
+def _seen(begun: "list[Job]", report: Path, latest: "Comparison") -> None:
+    """Take in what is known of the comparison that was begun last, and after each round write the report."""
+    before, begun[-1] = begun[-1], replace(begun[-1], comparison=latest)
+    if latest.rounds > before.comparison.rounds:
+        _write(begun, report)
 
 
-def _write(comparisons: "Sequence[Comparison]", report: Path) -> None:
-    runtime.report.write_report([comparison for comparison in comparisons if comparison.runs], report)
+def _write(begun: "Sequence[Job]", report: Path) -> None:
+    runtime.report.write_report([job.comparison for job in begun if job.comparison.runs], report)
+
+
+def _show(job: "Job", options: CompareOptions, report: Path | None) -> None:
+    """Print a comparison; where it is the only one, with where the report is. Keep the plan of the fastest split."""
+    then = _advice(job)
+    if not options.json and not screen().quiet:
+        details = f"Details: {report}" if report else ""
+        runtime.report.show_comparison(job.comparison, stdout(), [line for line in (details, then) if line])
 
 
 def _advice(job: "Job") -> str:
@@ -146,18 +157,14 @@ def _report(options: CompareOptions, paths: list[Path]) -> Path:
     return (paths[0].parent if len(paths) == 1 else _folder(options)) / "report.html"
 
 
-def _conclude(jobs: "list[Job]", report: Path, options: CompareOptions) -> int:
-    """Print the comparisons, write the report, and return the exit code: 1 where a run failed."""
-    comparisons = [job.comparison for job in jobs]
-    _write(comparisons, report)
-    details, advice = f"Details: {report}", [_advice(job) for job in jobs]
+def _conclude(begun: "list[Job]", report: Path, options: CompareOptions) -> int:
+    """Write the report, print who leads where comparisons are several; return the exit code: 1 where a run failed."""
+    ran = [job for job in begun if job.comparison.runs]
+    if ran:
+        _write(ran, report)
     if options.json:
-        emit_json(comparisons)
-    elif not screen().quiet:
-        for job, then in zip(jobs, advice, strict=True):
-            lines = ("" if len(jobs) > 1 else details, then)
-            runtime.report.show_comparison(job.comparison, stdout(), [line for line in lines if line])
-        if len(jobs) > 1:
-            runtime.report.show_leaders(comparisons, stdout())
-            stdout().print(details)
-    return FAILED if any(run.failure is not None for job in jobs for run in job.comparison.runs) else 0
+        emit_json([job.comparison for job in ran])
+    elif len(ran) > 1 and not screen().quiet:
+        runtime.report.show_leaders([job.comparison for job in ran], stdout())
+        stdout().print(f"Details: {report}")
+    return FAILED if any(run.failure is not None for job in ran for run in job.comparison.runs) else 0

@@ -70,9 +70,7 @@ def compare(
             rule=config.rule, seed=SEED, pace=pace_of(ASYNCHRONOUS, stages), vocabulary=config.vocabulary
         )
         request = request_of(config, settings)
-        jobs = [job_of(config, settings, folder / "comparison.json", request)]
-        carry_out(jobs, fresh=True)
-    comparison = jobs[0].comparison
+        comparison = carry_out(job_of(config, settings, folder / "comparison.json", request), fresh=True)
     return replace(
         comparison,
         command=f"stageplan.compare({live.name}(…), …)",

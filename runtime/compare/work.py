@@ -1,8 +1,7 @@
-"""Carry comparisons out: the first round of each, then one after the other; keep every run, and let it be seen."""
+"""Carry a comparison out: do the runs that are missing, keep every one, and let it be seen."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import replace
-from functools import partial
 from itertools import islice
 
 from profiler.cli import note, progress
@@ -18,91 +17,33 @@ from runtime.compare.contender import ONE_CORE
 from runtime.compare.resume import set_aside
 from runtime.compare.rounds import compare, duration, expected_s, steps
 from runtime.pipeline import cores_of, executions_of, pool_of
-from runtime.supervisor import WorkerPool
 
 HELPER_START_S, GENEROSITY = 120.0, 200.0
 """How long the timing of one core may take: to start, and times the step of the profile."""
 
 
-Seen = Callable[[Sequence[Comparison]], None]
-"""Called with all comparisons of a command."""
-
-
 def carry_out(
-    jobs: list[Job],
+    job: Job,
     stall_timeout_s: float | None = None,
     *,
-    after_round: Seen = lambda _comparisons: None,
-    after_first: Seen = lambda _comparisons: None,
+    seen: Callable[[Comparison], None] = lambda _comparison: None,
     fresh: bool = False,
-) -> None:
-    """Do what is missing, and put it into ``jobs``: the first round of each comparison, and then one after the other.
+) -> Comparison:
+    """Do what is missing of a comparison, keep it after each run, and return it.
 
     Args:
-        jobs: What is to be carried out.
+        job: What is to be carried out.
         stall_timeout_s: How long a stage may be at one action; None: by its prediction.
-        after_round: Called whenever a comparison has a round more.
-        after_first: Called when each has its first, and there is more to come.
+        seen: Called with what is known after each run.
         fresh: Whether it was asked for anew, for the words that say how to resume.
     """
-    missing = _missing(jobs)
-    if not missing:
-        return
-    stages = max(job.config.stages for job in jobs)
-    cores = cores_of(jobs[0].config, stages)
-    about = f"about {duration(sum(expected_s(job.comparison) for job in jobs))}"
-    most = "" if jobs[0].comparison.request.full else "at most "
-    updates = "; ".join(dict.fromkeys(job.settings.pace.update_words(job.config.batch_size) for job in jobs))
-    note(
-        f"{most}{counted(missing, 'run')} ({_composition(jobs)}) on cores {','.join(map(str, cores))}, {about}; "
-        f"{updates}; Ctrl-C pauses; to resume, repeat the command{' without --fresh' if fresh else ''}",
-    )
-
-    def keep(at: int, latest: Comparison) -> None:
-        before, jobs[at] = jobs[at], replace(jobs[at], comparison=latest, in_the_way="")
-        if latest.rounds > before.comparison.rounds:
-            after_round([job.comparison for job in jobs])
-
-    since = [len(job.comparison.runs) for job in jobs]
-    first = len(jobs) > 1 and any(not job.comparison.rounds for job in jobs)
-    with pool_of(cores, stall_timeout_s) as pool:
-        for only_first in (True, False) if first else (False,):
-            with progress("comparing", _missing(jobs, only_first=only_first)) as advance:
-                for at, job in enumerate(jobs):
-                    if _missing([job], only_first=only_first):
-                        _carry_out(job, pool, partial(keep, at), advance, since=since[at], only_first=only_first)
-            if only_first and _missing(jobs):
-                after_first([job.comparison for job in jobs])
-
-
-def _missing(jobs: list[Job], *, only_first: bool = False) -> int:
-    """Return how many runs are still to be done, at most, or how many of the first round."""
-    return sum(step.round == 1 or not only_first for job in jobs for step in steps(job.comparison))
-
-
-def _composition(jobs: list[Job]) -> str:
-    """Return what the missing runs are: ``4 contenders × 3 rounds``, or of how many comparisons."""
-    comparison = jobs[0].comparison
-    if len(jobs) > 1 or comparison.runs:
-        return f"of {counted(len(jobs), 'comparison')}"
-    rounds = counted(comparison.request.repeats, "round")
-    return f"{counted(len(comparison.running), 'contender')} × {rounds}"
-
-
-def _carry_out(
-    job: Job,
-    pool: WorkerPool,
-    keep: Callable[[Comparison], None],
-    advance: Callable[[float, str], None],
-    *,
-    since: int,
-    only_first: bool,
-) -> None:
-    """Go on with one comparison, or do its first round, and ``keep`` what is known after each run."""
     comparison, config = replace(job.comparison, command=command_line()), job.config
+    most = sum(1 for _ in steps(comparison))
+    if not most:
+        return job.comparison
+    _announce(job, most, fresh=fresh)
     plans = [own.plan for own in comparison.partitions]
     precision = comparison.whole_precision
-    as_long = replace(config, batches=comparison.ours.plan.predicted.minibatches)
     in_the_way = job.in_the_way
 
     def one_core() -> tuple[float, float]:
@@ -113,27 +54,42 @@ def _carry_out(
     def plain() -> tuple[float, float]:
         request, step_s = comparison.request, comparison.plain_step_s
         cores = sorted(set(request.cores))
-        speed = run_baseline(as_long, cores, request.update_every, step_s=step_s, precision=precision)
+        speed = run_baseline(config, cores, request.update_every, step_s=step_s, precision=precision)
         return speed, 0.0  # what else its cores worked for is not known
 
     with (
+        pool_of(cores_of(config, config.stages), stall_timeout_s) as pool,
         executions_of(config, plans, pool, job.settings) as executions,
         Yardstick(config, comparison.request.cores[0], BF16_FORM if precision == BF16 else PLAIN_FORM) as yardstick,
+        progress("comparing", most) as advance,
     ):
         if any(execution.captured.digest != comparison.model_digest for execution in executions.values()):
             raise ConfigError(f"{config.name} has changed since {job.path} was begun; measure it anew with --fresh")
         others: dict[str, Callable[[], tuple[float, float]]] = {ONE_CORE: one_core}
         others |= {comparison.plain.name: plain} if comparison.plain else {}
         advance(0, _next(comparison))
-        for latest in compare(comparison, executions, others, since):
+        for latest in compare(comparison, executions, others, len(comparison.runs)):
             if in_the_way:
                 note(f"the old results in {job.path} are renamed to {set_aside(job.path).name}: {in_the_way}")
                 in_the_way = ""
             write_whole(job.path, to_json(latest), "--out")
-            keep(latest)
+            comparison = latest
+            seen(latest)
             advance(1, _next(latest))
-            if only_first and latest.rounds:
-                break
+    return comparison
+
+
+def _announce(job: Job, most: int, *, fresh: bool) -> None:
+    """Say what is going to run, where, and for about how long."""
+    request, config = job.comparison.request, job.config
+    contenders, rounds = counted(len(job.comparison.running), "contender"), counted(request.repeats, "round")
+    composed = "" if job.comparison.runs else f" ({contenders} × {rounds})"
+    cores = ",".join(map(str, cores_of(config, config.stages)))
+    note(
+        f"{config.name}: {'' if request.full else 'at most '}{counted(most, 'run')}{composed} on cores {cores}, about "
+        f"{duration(expected_s(job.comparison))}; {job.settings.pace.update_words(config.batch_size)}; Ctrl-C pauses; "
+        f"to resume, repeat the command{' without --fresh' if fresh else ''}",
+    )
 
 
 def _next(comparison: Comparison) -> str:

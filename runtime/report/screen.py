@@ -49,6 +49,6 @@ def _in_report(comparison: Comparison) -> str:
     return f"In the report: {', '.join([*parts, *names])}." if parts or names else ""
 
 
-def show_leaders(comparisons: Sequence[Comparison], console: "Console", heading: str = "") -> None:
+def show_leaders(comparisons: Sequence[Comparison], console: "Console") -> None:
     """Print which split of each comparison is the fastest, a row each."""
-    console.print(leaders_table(comparisons, heading))
+    console.print(leaders_table(comparisons))

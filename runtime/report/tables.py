@@ -6,7 +6,7 @@ from profiler.profile import FP32
 from profiler.report import ResultTable, mib, ms
 from runtime.compare import ONE_CORE, Comparison, Contender, Estimate
 from runtime.report.findings import called, samples_per_s, title
-from runtime.report.warnings import FIRM, firmness, mark
+from runtime.report.warnings import FIRM, firmness, mark, too_loud
 
 RANKS = "Rank: by samples/s; = marks what cannot be told from the fastest."
 
@@ -42,10 +42,10 @@ def splits_table(comparison: Comparison, most: int | None = None) -> ResultTable
     return table
 
 
-def leaders_table(comparisons: Sequence[Comparison], heading: str = "") -> ResultTable:
+def leaders_table(comparisons: Sequence[Comparison]) -> ResultTable:
     """Return which split of each comparison is the fastest, a row each."""
     table = ResultTable(
-        heading,
+        "",
         ("", "fastest", "samples/s", "÷ next", "÷ one core", "÷ plain", "firm"),
         words=("", "fastest"),
     )  # fmt: skip
@@ -54,12 +54,19 @@ def leaders_table(comparisons: Sequence[Comparison], heading: str = "") -> Resul
         others = (ran[1].name if len(ran) > 1 else "", ONE_CORE, comparison.plain.name if comparison.plain else "")
         table.add_row(
             title(comparison),
-            called(comparison, ran[0]) if ran else "none came through",
+            _fastest(comparison),
             f"{samples_per_s(comparison, ran[0]):.1f}{mark(comparison)}" if ran else "",
             *(_times(comparison.between(ran[0].name, other)) if ran and other else "" for other in others),
             "yes" if firmness(comparison) == FIRM else "no",
         )
     return table
+
+
+def _fastest(comparison: Comparison) -> str:
+    """Return which split is the fastest, or why there is none."""
+    if not comparison.came_through:
+        return "none came through"
+    return "too loud to tell" if too_loud(comparison) else called(comparison, comparison.came_through[0])
 
 
 def stages_table(comparison: Comparison) -> ResultTable:

@@ -58,7 +58,7 @@ class Fake:
 
     def __init__(self, fails: Any = None, error: Exception | None = None, speed: Any = None) -> None:
         self.order: list[str] = []
-        self.renewals = 0
+        self.renewals, self.phase = 0, "ready"
         self._speed = speed
         self._fails, self._error = fails, error or RunError("a stage was ended by SIGKILL")
 
@@ -174,7 +174,9 @@ def test_a_run_that_fails_is_noted_and_the_others_go_on() -> None:
     fake = Fake(lambda number, _plan: number == 5)
     found, _ = ran(empty(plans(*NAMES), distinct_splits=AUDITED, repeats=2), fake)
     assert found.complete
-    assert fake.renewals == len(fake.order), "each run has processes of its own"
+    assert fake.renewals == len(NAMES), "each run of the first round has processes of its own"
+    peaks = {run.round: {stage.peak_rss_bytes for stage in run.stages} for run in found.runs if run.stages}
+    assert peaks == {1: {5}, 2: {None}}, "and memory is of these"
     (failed,) = [run for run in found.runs if run.failure]
     part = next(part for part in found.partitions if part.name == failed.name)
     assert part.failures == ("a stage was ended by SIGKILL",)
