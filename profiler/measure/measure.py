@@ -3,7 +3,7 @@
 import os
 import sys
 from collections.abc import Callable, Sequence
-from contextlib import nullcontext, redirect_stdout
+from contextlib import redirect_stdout
 from dataclasses import replace
 from statistics import median
 
@@ -13,7 +13,7 @@ from profiler.execution import Captured
 from profiler.machine import blaming, expect_processes, pinned
 from profiler.measure.assemble_profile import Measured, measure_copy_cost, profile_of
 from profiler.measure.count_work import count_work, refuse_other_work
-from profiler.measure.memory import Memory, measure_memory
+from profiler.measure.memory import Memory, memory_of, peak_measured, transients_measured
 from profiler.measure.neighbours import REST_EVERY, Neighbours, busy_neighbours
 from profiler.measure.split_steps import SplitSteps
 from profiler.measure.stepper import Clocks, Stepper, stepper_for
@@ -46,28 +46,32 @@ def measure_profile(
     """
     core, *others = cores
     expect_processes()
-    _check(config, captured, core)
     affinity = tuple(sorted(os.sched_getaffinity(0)))
-    memory = _memory(config, captured, core)
-    beside_us = busy_neighbours(config, captured.form, others) if others else nullcontext()
-    with pinned(core), beside_us as beside, blaming(config.name), redirect_stdout(sys.stderr):
-        if beside:
-            beside.run()
-        copy_cost = measure_copy_cost(clocks.wall)
-        # With a learning rate of 0 the update does all its work and the weights stay: they would soon fit the one
-        # minibatch by heart, and layers whose time depends on the data, such as max pooling, would drift.
-        stepper = stepper_for(
-            captured, minibatch(config, captured), replace(config.rule, lr=0.0), slots=2, clocks=clocks
-        )
-        stepper.versions.place_gradients(stepper.segment.placeable)  # as a stage does
-        stepper.instrumented_step(stepper.clock)  # what is tried once is no work of a step
-        refuse_other_work(stepper)
-        counts = count_work(stepper)
-        stepper.warm_up()
-        in_place_shares, accumulation_s = stepper.in_place_shares(), stepper.accumulation_s()
-        casting_s = stepper.casting_s()
-        rounds = _Rounds(stepper, beside)
-        spend(rounds.take, stepper.samples, budget_s, clocks.wall, advance, stages=config.stages)
+    with transients_measured(config, core, captured.form) as process:  # while what takes no times is done
+        _check(config, captured, core)
+        transients = process.receive()
+    with pinned(core), blaming(config.name), redirect_stdout(sys.stderr):
+        with peak_measured(config, cores[-1], captured.form) as process:
+            # With a learning rate of 0 the update does all its work and the weights stay: they would soon fit the one
+            # minibatch by heart, and layers whose time depends on the data, such as max pooling, would drift.
+            stepper = stepper_for(
+                captured, minibatch(config, captured), replace(config.rule, lr=0.0), slots=2, clocks=clocks
+            )
+            stepper.versions.place_gradients(stepper.segment.placeable)  # as a stage does
+            stepper.instrumented_step(stepper.clock)  # what is tried once is no work of a step
+            refuse_other_work(stepper)
+            counts = count_work(stepper)
+            memory = memory_of(transients, process.receive())
+        _refuse_other_layers(captured, memory)
+        with busy_neighbours(config, captured.form, others) as beside:
+            if others:
+                beside.run()
+            copy_cost = measure_copy_cost(clocks.wall)
+            stepper.warm_up()
+            in_place_shares, accumulation_s = stepper.in_place_shares(), stepper.accumulation_s()
+            casting_s = stepper.casting_s()
+            rounds = _Rounds(stepper, beside if others else None)
+            spend(rounds.take, stepper.samples, budget_s, clocks.wall, advance, stages=config.stages)
     return profile_of(
         Measured(
             config=config,
@@ -95,15 +99,14 @@ def _check(config: Config, captured: Captured, core: int) -> None:
         refuse_unfaithful(plain, *minibatch(config, plain))
 
 
-def _memory(config: Config, captured: Captured, core: int) -> Memory | None:
-    memory = measure_memory(config, core, captured.form)
+def _refuse_other_layers(captured: Captured, memory: Memory | None) -> None:
+    """Refuse a model that had other layers where its memory was measured."""
     if memory and memory.digest != captured.digest:
         raise CaptureError(
-            f"model '{config.name}' has other layers when it is built again in another process "
+            f"model '{captured.name}' has other layers when it is built again in another process "
             f"({len(captured.operations)} here, {len(memory.transient_bytes)} there); let its factory build the same "
             "model each time"
         )
-    return memory
 
 
 class _Rounds:

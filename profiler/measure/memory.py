@@ -15,10 +15,11 @@ that produced it, whichever layer saves it; parameters and the model's input do 
 """
 
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from itertools import accumulate
 from multiprocessing.connection import Connection
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import torch
 from torch import Tensor
@@ -27,7 +28,7 @@ from torch.autograd.graph import saved_tensors_hooks
 from profiler.capture import captured_model, minibatch
 from profiler.execution import Segment, WeightVersions, keeping_casts, leaves, run_layer
 from profiler.execution.layer import Values
-from profiler.machine import PeakMemory, blaming, helper, pin, return_memory_at_once, use_torch_once
+from profiler.machine import Helper, PeakMemory, blaming, helper, pin, return_memory_at_once, use_torch_once
 from profiler.measure.stepper import Clocks, Stepper, stepper_for
 from profiler.profile import PLAIN_FORM, Form
 from profiler.settings import Config
@@ -52,24 +53,19 @@ class Memory:
     digest: str
 
 
-def measure_memory(config: Config, core: int, form: Form = PLAIN_FORM) -> Memory | None:
-    """Measure a model in a form, in processes of their own on ``core``; None where the kernel keeps no peaks."""
-    transient = _measured(_transients, config, core, form)
-    if transient is None:
-        return None
-    peak = _measured(_peak, config, core, form)
-    return Memory(transient[0], peak[0], peak[1]) if peak else None
+def transients_measured(config: Config, core: int, form: Form = PLAIN_FORM) -> AbstractContextManager[Helper]:
+    """Measure what each layer needs for a moment, in a fresh process, for as long as the context lasts."""
+    return helper(_prepared, _transients, config, core, form)
 
 
-def _measured(work: Work[Found], *arguments: Any) -> tuple[Found, str] | None:
-    """Carry out some work in a fresh process; return its result and the digest of the model that was built there.
+def peak_measured(config: Config, core: int, form: Form = PLAIN_FORM) -> AbstractContextManager[Helper]:
+    """Measure the peak of whole steps, likewise, on ``core``."""
+    return helper(_prepared, _peak, config, core, form)
 
-    Returns:
-        None where the kernel cannot forget the highest memory that a process had.
-    """
-    with helper(_prepared, work, *arguments) as process:
-        measured: tuple[Found, str] | None = process.receive()
-        return measured
+
+def memory_of(transients: tuple[tuple[int, ...], str] | None, peak: tuple[int, str] | None) -> Memory | None:
+    """Return what two processes measured; None where the kernel cannot forget the highest memory that one had."""
+    return Memory(transients[0], *peak) if transients and peak else None
 
 
 def _prepared(

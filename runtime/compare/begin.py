@@ -28,7 +28,7 @@ from runtime.pipeline import core_count, default_clock
 from runtime.results import Clock
 from runtime.worker import Settings
 
-STEADY_S = 3.0
+STEADY_S = 1.5
 """How long a run lasts in its steady state, where no number of minibatches is wanted."""
 LEAST_ROUNDS_OF_STAGES, MOST_MINIBATCHES = 3, 1000
 
