@@ -68,8 +68,9 @@ def race(random: Generator, truth: Floats, noise: Drawn, promised: Floats) -> Ra
     for number in range(1, ROUNDS + 1):
         for name in racing:
             speeds[name][number] = float(np.exp(table[int(name), number - 1]))
-        racing = set(names) - set(out_of_the_race(speeds, promises))
-        found = ranking(posterior(speeds), names, number)
+        out = out_of_the_race(speeds, promises)
+        racing = set(names) - set(out)
+        found = ranking(posterior(speeds), names, number, out)
         if number >= FEWEST and found.firm:
             break
     good = [name for name in names if truth[int(name)] >= truth.max() - TIED]

@@ -141,7 +141,8 @@ def _page(plan: Plan, models: "Models", schemes: Schemes, path: Path) -> bytes:
             f"{plan.model} has no split of two to eight stages under {plan.planned_for.words} with cuts in captured "
             f"order, and in {path} such cuts are moved; leave it out"
         )
-    return optimizer.what_if.what_if_page(costs, *optimizer.what_if.shown_first(costs, plan))
+    beside = {models.best_name: plan} if plan.form != models.whole.profile.form else {}
+    return optimizer.what_if.what_if_page(costs, *optimizer.what_if.shown_first(costs, plan), beside)
 
 
 def _next(plan: Plan, options: PlanOptions, typed: Sequence[str]) -> str:

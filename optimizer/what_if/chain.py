@@ -8,12 +8,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
-from optimizer.costs import Costs, Problem, Rounds, members_of, nanoseconds, prefixes
+from optimizer.costs import Costs, Problem, Rounds, members_of, names_of, nanoseconds, prefixes
 from optimizer.errors import PartitionError
 from optimizer.plan import Plan, most_simulated
 from optimizer.planning import Planner, Schemes, scheme_cuts
-from optimizer.schedule import Schedule, factors, steady_minibatches
+from optimizer.schedule import PLAIN_1F1B, Schedule, factors, steady_minibatches
 from optimizer.search import captured_order, solve
+from profiler.commands import command
 from profiler.report import counted, groups
 
 FEWEST, MOST = 2, 8
@@ -56,8 +57,13 @@ class Stretch:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cut:
-    """What crosses a cut, down and up: what copying it takes, and its size."""
+    """What crosses a cut, down and up: what copying it takes, and its size.
 
+    Attributes:
+        after: The layers directly behind which it stands, one of each branch.
+    """
+
+    after: tuple[str, ...]
     down_ns: int
     up_ns: int
     down_bytes: int
@@ -93,6 +99,7 @@ class Chain:
 
     Attributes:
         form: In words; nothing where layers are whole, in float32.
+        command: What plans for it again; nothing of a model that no command names.
         minibatches: Of a run.
         schedule: In words; ``update_every``, minibatches an update; ``synchronous``, whether all of an update use the
             same weights; ``splits``, whether backwards are split; ``meets``, whether stages wait for each other before
@@ -104,6 +111,7 @@ class Chain:
 
     model: str
     form: str
+    command: str
     batch_size: int
     minibatches: int
     schedule: str
@@ -158,10 +166,12 @@ def chain_of(planner: Planner, schemes: Schemes, minibatches: int | None = None)
     stretches = [members_of(after & ~before) for before, after in pairwise(bounds)]
     rounds = Rounds(profile)
     pace, wanted = costs.pace, minibatches or planner.minibatches
+    schedule = None if pace.name == PLAIN_1F1B.name else pace.name
     borders = {group[-1].name for group in groups(costs.layers)}
     return Chain(
         model=profile.model,
         form=profile.form.words,
+        command=command("plan", *profile.typed, schedule=schedule) if profile.typed else "",
         batch_size=profile.batch_size,
         minibatches=wanted,
         schedule=pace.words,
@@ -225,6 +235,7 @@ def _stretch(costs: Costs, members: Sequence[int], borders: set[str], rounds: Ro
 def _cut(costs: Costs, ideal: int) -> Cut:
     crossing = costs.crossing(ideal)
     return Cut(
+        after=tuple(names_of(costs, ideal)),
         down_ns=sum(value.copy_output_ns for value in crossing),
         up_ns=sum(value.copy_gradient_ns for value in crossing),
         down_bytes=sum(value.output_bytes for value in crossing),

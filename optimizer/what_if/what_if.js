@@ -163,7 +163,7 @@ const whatIf = (() => {
 
   const W = 480, H = 270, LEFT = 44, TOP = 12, RIGHT = W - 12, BOTTOM = H - 46;
 
-  function show(place, chain, cutsNow, note) {
+  function show(place, chain, cutsNow, note, beside = []) {
     const counts = Object.keys(chain.pipelines), end = chain.stretches.length;
     if (!counts.length) return;
     const times = chain.stretches.map(each => each.step_ns), whole = sum(times, time => time) || 1;
@@ -182,13 +182,14 @@ const whatIf = (() => {
     const said = make("p", {class: "what-if-said", "aria-live": "polite"});
     const picture = make("svg:svg", {viewBox: `0 0 ${W} ${H}`, class: "what-if-curve", role: "group",
                                      "aria-label": "cumulative time; each cut is a slider"});
-    const body = make("tbody"), rivals = make("tbody");
+    const body = make("tbody"), rivals = make("tbody"), take_away = make("code");
     const head = words => make("thead", {}, make("tr", {}, ...words.map(word => make("th", {}, word))));
     const everywhere = chain.stretches.every(each => each.border);
     place.replaceChildren(
       make("div", {class: "what-if-bar"}, stages,
         ...(everywhere ? [] : [make("label", {}, borders, " cuts at module borders only")])),
       ...(note ? [make("p", {class: "soft"}, note)] : []), said, picture,
+      ...(chain.command ? [make("p", {class: "what-if-command"}, "These cuts as a plan: ", take_away)] : []),
       make("div", {class: "scroll"}, make("table", {class: "what-if-stages"},
         head(["stage", "up to", "layers", "of time", "ms", "MiB", "sends MiB"]), body)),
       make("div", {class: "scroll"}, make("table", {class: "what-if-splits"},
@@ -253,7 +254,10 @@ const whatIf = (() => {
       const count = String(cuts.length + 1), found = evaluate(chain, cuts);
       const others = known[count] ??= Object.entries(chain.pipelines[count].splits).map(
         ([name, own]) => [name, own, evaluate(chain, own)]);
-      const best = Math.max(...others.map(([, , its]) => its.samples_per_s));
+      const elsewhere = beside.filter(own => own.stages === cuts.length + 1);
+      const best = Math.max(...others.map(([, , its]) => its.samples_per_s), ...elsewhere.map(own => own.samples_per_s));
+      take_away.textContent = [`${chain.command} --stages ${count}`,
+        ...cuts.map(at => `--cut-after ${chain.cuts[at - 1].after.join(",")}`), "-o plan.json"].join(" ");
       stages.value = count;
       const slowest = Math.max(...found.stages.map(own => own.total_s)), all = sum(found.stages, own => own.total_s);
       const one = chain.one_core_s ? ` · ${(found.samples_per_s * chain.one_core_s / chain.batch_size).toFixed(2)} × one core` : "";
@@ -271,7 +275,9 @@ const whatIf = (() => {
         take.addEventListener("click", () => { cuts = own; draw(); });
         row.append(make("td", {}, ...(at ? [take] : [])));
         return row;
-      }));
+      }), ...elsewhere.map(own => make("tr", {}, ...[own.name, own.samples_per_s.toFixed(1),
+        own.low === null ? "–" : `${own.low.toFixed(1)} – ${own.high.toFixed(1)}`, (1e3 * own.slowest_s).toFixed(1), ""]
+        .map(cell => make("td", {}, cell)))));
     }
     stages.addEventListener("change", () => { cuts = chain.pipelines[stages.value].splits.best; draw(); });
     draw();
@@ -279,8 +285,8 @@ const whatIf = (() => {
 
   addEventListener("DOMContentLoaded", () => {
     for (const place of document.querySelectorAll(".what-if")) {
-      const {chain, cuts, note} = JSON.parse(place.querySelector("script").textContent);
-      show(place, chain, cuts, note);
+      const {chain, cuts, note, beside} = JSON.parse(place.querySelector("script").textContent);
+      show(place, chain, cuts, note, beside);
     }
   });
   return {evaluate};

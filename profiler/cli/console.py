@@ -4,6 +4,7 @@ What is wanted is said once, where a command begins or a function of Python is c
 """
 
 import sys
+import textwrap
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -86,14 +87,15 @@ def progress(title: str, total: float) -> Iterator[Callable[[float, str], None]]
 
 
 def note(text: str) -> None:
-    """Print one line about what is going on to stderr."""
+    """Print what is going on to stderr."""
     if not screen().quiet:
         note_anyway(text)
 
 
 def note_anyway(text: str) -> None:
-    """Print one line to stderr that has to be read, however quiet a command is to be."""
-    sys.stderr.write(f"{text}\n")
+    """Print what has to be read to stderr, however quiet a command is to be, in lines as wide as a screen."""
+    lines = textwrap.wrap(text, LEAST_WIDTH, break_long_words=False, break_on_hyphens=False)
+    sys.stderr.write("".join(f"{line}\n" for line in lines))
 
 
 def emit_json(results: Sequence[Any]) -> None:

@@ -22,7 +22,7 @@ from runtime.compare.ranking import Ranking, decided, ranking
 from runtime.compare.request import Request
 from runtime.results import Clock, is_comparable
 
-FORMAT_VERSION: Literal[16] = 16
+FORMAT_VERSION: Literal[17] = 17
 FEWEST_ROUNDS = 2
 """However clear the first round was, there is a second: one run may have met with anything."""
 
@@ -63,7 +63,7 @@ class Comparison(Shown):
     plain_step_s: Seconds
     whole_precision: Literal["fp32", "bf16"] = FP32
     contenders: Annotated[tuple[Contender, ...], Meta(min_length=2)]
-    format_version: Literal[16] = FORMAT_VERSION
+    format_version: Literal[17] = FORMAT_VERSION
     table: ClassVar[str] = "runtime.report.screen:show_comparison"
 
     def as_file(self) -> dict[str, Any]:
@@ -151,7 +151,7 @@ class Comparison(Shown):
     @cached_property
     def ranking(self) -> Ranking:
         """How the distinct splits stand to each other."""
-        return ranking(self._posterior, self.splits, self.rounds)
+        return ranking(self._posterior, self.splits, self.rounds, self.dropped)
 
     @property
     def standing(self) -> tuple[Contender, ...]:
@@ -177,6 +177,11 @@ class Comparison(Shown):
         """
         name = self.contender(name).ran_as
         return self._posterior.speed(name) if name in self._posterior.names else None
+
+    def is_out(self, name: str) -> bool:
+        """Say whether a split is out of the race, and behind the fastest for that, whatever its few runs leave open."""
+        name, first = self.contender(name).ran_as, self.ranking.order[0]
+        return name in self.dropped and first not in self.dropped
 
     def behind(self, name: str) -> Estimate | None:
         """Return how many times as fast the fastest split is as a contender; None where either did not run."""
@@ -226,13 +231,13 @@ class Comparison(Shown):
                 speeds = self._speeds(done)
                 out = out_of_the_race({name: speeds[name] for name in self.splits}, promises)
                 dropped = {name: dropped.get(name, done) for name in out}
-                over = done >= FEWEST_ROUNDS and self._settled(speeds, done)
+                over = done >= FEWEST_ROUNDS and self._settled(speeds, done, out)
         return done, dropped, over
 
-    def _settled(self, speeds: Speeds, done: int) -> bool:
+    def _settled(self, speeds: Speeds, done: int, out: list[str]) -> bool:
         """Say whether some rounds tell which split is the fastest, and whether it is faster than what runs unsplit."""
         known = posterior(speeds)
-        ranked = ranking(known, self.splits, done)
+        ranked = ranking(known, self.splits, done, out)
         return ranked.firm and all(
             decided(known.ratio(ranked.order[0], own.name)) for own in self.unsplit if speeds[own.name]
         )

@@ -56,7 +56,7 @@ def _ahead_of(comparison: Comparison, best: Contender, other: Contender) -> str:
     """Say by how much the fastest split is ahead of another."""
     ratio = comparison.between(best.name, other.name)
     assert ratio
-    return ahead(ratio, other.name)
+    return ahead(ratio, other.name, ranged=not comparison.is_out(other.name))
 
 
 def samples_per_s(comparison: Comparison, part: Contender) -> float:
@@ -191,16 +191,24 @@ def memory(comparison: Comparison) -> str:
     return f"Memory: the largest stage, {number} of {best.name}, took {mib(peak)} MiB ({mib(planned)} predicted)."
 
 
-def ahead(ratio: Estimate, other: str) -> str:
-    """Say what a ratio of speeds means: ``22% faster than x (7 to 37%)``, ``2.1 times as fast as x (1.9 to 2.3)``."""
+def ahead(ratio: Estimate, other: str, *, ranged: bool = True) -> str:
+    """Say what a ratio of speeds means: ``22% faster than x (7 to 37%)``, ``2.1 times as fast as x (1.9 to 2.3)``.
+
+    Args:
+        ratio: How many times as fast one is as the other.
+        other: The other's name.
+        ranged: Whether to say between what the ratio lies.
+    """
     shown = round(ratio.median, 2)  # as the tables have it
-    if shown >= TIMES:
-        return f"{shown:.1f} times as fast as {other} ({ratio.low:.1f} to {ratio.high:.1f})"
-    if shown == 1:
-        return f"as fast as {other} ({100 * (ratio.low - 1):.0f} to {100 * (ratio.high - 1):.0f}%)"
     ends = sorted(100 * (end - 1) * (1 if shown >= 1 else -1) for end in (ratio.low, ratio.high))
-    way = "faster" if shown >= 1 else "slower"
-    return f"{abs(shown - 1):.0%} {way} than {other} ({ends[0]:.0f} to {ends[1]:.0f}%)"
+    between = f"{ends[0]:.0f} to {ends[1]:.0f}%"
+    if shown >= TIMES:
+        said, between = f"{shown:.1f} times as fast as", f"{ratio.low:.1f} to {ratio.high:.1f}"
+    elif shown == 1:
+        said = "as fast as"
+    else:
+        said = f"{abs(shown - 1):.0%} {'faster' if shown > 1 else 'slower'} than"
+    return f"{said} {other} ({between})" if ranged else f"{said} {other}"
 
 
 def listed(names: Sequence[str]) -> str:

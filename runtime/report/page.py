@@ -130,7 +130,8 @@ def _what_if(comparison: Comparison) -> str:
         return ""
     plans = [comparison.ours.plan, *(part.plan for part in comparison.partitions)]
     plain = next((plan for plan in plans if plan.form == PLAIN_FORM), plans[0])
-    return what_if_part(chain, *shown_first(chain, plain))
+    beside = {part.name: part.plan for part in comparison.partitions if part.plan.form.words != chain.form}
+    return what_if_part(chain, *shown_first(chain, plain), beside)
 
 
 def _timelines(comparison: Comparison) -> list[tuple[str, str]]:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from profiler.profile import FP32
 from profiler.report import ResultTable, mib, ms
 from runtime.compare import ONE_CORE, Comparison, Contender, Estimate
-from runtime.report.findings import called, samples_per_s, title
+from runtime.report.findings import called, samples_per_s
 from runtime.report.warnings import FIRM, firmness, mark, too_loud
 
 RANKS = "Rank: by samples/s; = marks what cannot be told from the fastest."
@@ -27,7 +27,7 @@ def splits_table(comparison: Comparison, most: int | None = None) -> ResultTable
             rank_of(part, comparison),
             called(comparison, part),
             speed_of(comparison, part),
-            _ranged(behind),
+            f"{behind.median:.2f}, out" if behind and comparison.is_out(part.name) else _ranged(behind),
             f"{part.predicted_throughput_samples_per_s:.1f}",
             str(len(part.by_round)),
             _makespan(part, comparison),
@@ -46,18 +46,19 @@ def leaders_table(comparisons: Sequence[Comparison]) -> ResultTable:
     """Return which split of each comparison is the fastest, a row each."""
     table = ResultTable(
         "",
-        ("", "fastest", "samples/s", "÷ next", "÷ one core", "÷ plain", "firm"),
+        ("", "fastest", "samples/s", "÷ next", "÷ core", "÷ plain", "firm"),
         words=("", "fastest"),
+        caption="÷: times as fast as the next split, the plain step on one core, and plain PyTorch.",
     )  # fmt: skip
     for comparison in comparisons:
         ran = comparison.came_through
         others = (ran[1].name if len(ran) > 1 else "", ONE_CORE, comparison.plain.name if comparison.plain else "")
         table.add_row(
-            title(comparison),
+            f"{comparison.request.model}, batch {comparison.request.batch_size}",
             _fastest(comparison),
-            f"{samples_per_s(comparison, ran[0]):.1f}{mark(comparison)}" if ran else "",
+            f"{samples_per_s(comparison, ran[0]):.1f}" if ran else "",
             *(_times(comparison.between(ran[0].name, other)) if ran and other else "" for other in others),
-            "yes" if firmness(comparison) == FIRM else "no",
+            "yes" if firmness(comparison) == FIRM else f"no{mark(comparison)}",
         )
     return table
 

@@ -135,7 +135,7 @@ def _open(comparison: Comparison) -> list[Doubt]:
     if not standing or ranked.firm:
         return []
     about = f"about {counted(ranked.more_rounds, 'more round')} would tell"
-    cause = f"{standing[0].name} or {standing[1].name} may be faster; {about}"
+    cause = f"{standing[0].name} or {ranked.ties[0]} may be faster; {about}"
     return [Doubt("OPEN", cause, cause, ("--repeats", str(comparison.rounds + ranked.more_rounds)))]
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from pages import CHROMIUM, FLAGS
 from places import TESTS
@@ -89,6 +89,26 @@ def test_the_best_split_and_the_schemes_are_those_of_the_planner() -> None:
         assert shown_first(chain, planner.scheme(name, shares)) == (chain.pipelines["4"].splits[name], "")
 
 
+@settings(deadline=None, max_examples=40)
+@given(found=random_profiles(), data=st.data())
+def test_cuts_that_were_moved_are_told_as_options_that_give_that_split(found: Profile, data: st.DataObject) -> None:
+    found = replace(found, typed=("--model", "mine:build"))
+    chain = chain_of(Planner(found, 1, MINIBATCHES), load_schemes())
+    assume(chain.cuts)
+    assert chain.command.endswith("--model mine:build")
+    at = data.draw(st.integers(1, len(chain.cuts)))
+    plan = Planner(found, 2, MINIBATCHES, cut_after=[chain.cuts[at - 1].after]).optimized()
+    assert shown_first(chain, plan) == ((at,), "")
+
+
+def test_a_plan_in_another_form_stands_beside_those_that_can_be_moved() -> None:
+    planner = Planner(read_json(TESTS / "data" / "pipedream-vgg16.json", Profile), 4, MINIBATCHES)
+    chain, plan = chain_of(planner, load_schemes()), planner.optimized()
+    assert not chain.command, "no command names a model of no name"
+    page = what_if_page(chain, beside={"sliced": plan}).decode()
+    assert f'"beside":[{{"name":"sliced","stages":4,"samples_per_s":{plan.predicted.promised_samples_per_s}' in page
+
+
 def test_a_plan_that_cannot_be_shown_is_said_and_not_taken_for_another() -> None:
     """Of two branches side by side, a cut behind one of them has as many layers before it as one in captured order."""
     names = ["stem", "a0", "a1", "b0", "b1", "sum"]
@@ -132,8 +152,10 @@ DRIVE = """
 <script>
 addEventListener("DOMContentLoaded", () => {
   const said = () => document.querySelector(".what-if-said").textContent;
+  const told = () => document.querySelector(".what-if-command code").textContent;
   const now = () => [...document.querySelectorAll(".handle")].map(own => Number(own.getAttribute("aria-valuenow")));
   const steps = [[now(), said()]];
+  const asked = told();
   const key = (number, name) => {
     document.querySelectorAll(".handle")[number].dispatchEvent(new KeyboardEvent("keydown", {key: name}));
     steps.push([now(), said()]);
@@ -152,7 +174,7 @@ addEventListener("DOMContentLoaded", () => {
   steps.push([now(), said()]);
   document.querySelectorAll(".what-if-splits button")[1].click();
   steps.push([now(), said()]);
-  document.body.dataset.found = JSON.stringify(steps);
+  document.body.dataset.found = JSON.stringify([...steps, [asked, told()]]);
 });
 </script>
 """
@@ -218,10 +240,10 @@ def test_a_browser_works_out_what_the_planner_does_for_a_hundred_splits(
 @pytest.mark.slow
 @pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed; apt-get install chromium")
 def test_cuts_move_by_keys_and_by_dragging_and_stay_in_order(tmp_path: Path) -> None:
-    planner = Planner(unsteady(3), 4, MINIBATCHES)
+    planner = Planner(replace(unsteady(3), typed=("--model", "vgg16")), 4, MINIBATCHES)
     chain = chain_of(planner, load_schemes())
     page = what_if_page(chain).decode().replace("</body>", f"{DRIVE}</body>")
-    start, right, back, end, home, stuck, dragged, two, scheme = in_browser(page, tmp_path)
+    start, right, back, end, home, stuck, dragged, two, scheme, told = in_browser(page, tmp_path)
     best = list(chain.pipelines["4"].splits["best"])
     assert start[0] == best
     assert "100% of the best below" in start[1]
@@ -235,4 +257,10 @@ def test_cuts_move_by_keys_and_by_dragging_and_stay_in_order(tmp_path: Path) -> 
     assert 1 < dragged[0][1] < dragged[0][2]
     assert dragged[0][1] != best[1]
     assert two[0] == list(chain.pipelines["2"].splits["best"])
+    first, last = (
+        "".join(f" --cut-after {','.join(chain.cuts[at - 1].after)}" for at in cuts) for cuts in (best, scheme[0])
+    )
+    assert [own[own.index("--model") :] for own in told] == [
+        f"--model vgg16 --stages 4{first} -o plan.json", f"--model vgg16 --stages 2{last} -o plan.json",
+    ]  # fmt: skip
     assert scheme[0] == list(list(chain.pipelines["2"].splits.values())[1])

@@ -95,7 +95,7 @@ class Row:
 
     @property
     def behind(self) -> float:
-        return float(self.ratio.partition(" ")[0])
+        return float(self.ratio.partition(" ")[0].strip(","))
 
     @property
     def low(self) -> float:
@@ -164,7 +164,8 @@ def the_table_agrees_with_itself(table: list[Row]) -> None:
     assert all(rank in {1, place} for place, rank in enumerate(ranks, 1))
     for row in ran:
         assert row.rank.endswith("=") == (int(row.rank.strip("=")) == 1 < ranks.count(1)), "nobody ties alone"
-        assert (row.low > 1) == (row.rank.strip("=") != "1"), "a rank says what the interval says"
+        told_apart = row.low > 1 or row.ratio.endswith(", out")
+        assert told_apart == (row.rank.strip("=") != "1"), "a rank says what the interval says"
         assert float(row.speed) * row.behind == pytest.approx(float(ran[0].speed), rel=0.02)
 
 
