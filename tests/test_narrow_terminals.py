@@ -12,7 +12,7 @@ from rich.console import Console
 from screens import FOLDER, SCREENS, WIDTH, plans, screen
 
 from optimizer.report import show_plan
-from profiler.cli import stderr, stdout
+from profiler.cli import stdout
 
 
 @pytest.mark.parametrize("name", SCREENS)
@@ -45,7 +45,7 @@ def test_the_console_is_as_wide_as_the_terminal_and_holds_every_table(
     columns: str, width: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("COLUMNS", columns)
-    assert stdout().width == stderr().width == width
+    assert stdout().width == width
 
 
 def test_a_dumb_terminal_without_utf_8_gets_lines_of_the_same_width() -> None:

@@ -51,7 +51,7 @@ def planned_models(
         pace: The schedule that is planned for.
         names: The partitions that are wanted; layers are cut inside if ``sliced`` or ``bf16`` is among them.
         report: Told what was chosen of precision, and what was cut inside, if anything.
-        budget_s: How long to measure a profile, where none is kept that fits; None: for the usual time.
+        budget_s: How long to measure a profile, where none is kept that fits; None: until a plan is known.
         quick: Whether a profile of few rounds will do.
     """
     if config.data:
@@ -135,7 +135,7 @@ def profiles_of_forms(config: Config, budget_s: float | None = None) -> "Profile
 
     Args:
         config: The model, its minibatch, and which forms are named.
-        budget_s: How long to measure a profile; None: for the usual time.
+        budget_s: How long to measure a profile; None: until a plan is known.
     """
 
     def profile_of(form: Form) -> Profile | None:

@@ -34,7 +34,7 @@ from profiler.profile import (
 LEAST_GAIN = 0.02
 """By which share of a promise another model has to pay."""
 CUTTING_COSTS = 0.1
-"""Of a step, what cuts inside layers cost at the least: where a split is so near to even, none are tried."""
+"""Of an even stage, what cuts inside layers cost at the least: where a split is so near to even, none are tried."""
 WhyNot = Literal["even already", "none in the way", "not profiled", "no gain", "too loud"]
 ProfileOf = Callable[[Form], Profile | None]
 """Returns the profile of the model in a form, which may take its time; None where that is not worth it."""

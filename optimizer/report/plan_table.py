@@ -102,9 +102,10 @@ def _too_loud(plan: Plan, profile: Profile, alone: Profile) -> str:
 
 def _claim(plan: Plan, profile: Profile | None, rivals: Mapping[str, Plan]) -> str:
     """Say how good the split is, for the profile that it was made for, and how well that one is known."""
-    if (faster := _best_of(rivals)) and promised(rivals[faster]) > (1 + EQUAL) * promised(plan):
+    faster = "" if plan.limits else _best_of(rivals)  # which keep no limits
+    if plan.optimal and faster and promised(rivals[faster]) > (1 + EQUAL) * promised(plan):
         short = f"over {counted(plan.predicted.minibatches, 'minibatch')} {faster} is expected to be faster"
-        return f"the most even split{plan.limits} for this profile, but {short}"
+        return f"the most even split for this profile, but {short}"
     known = f" (known to ±{profile.uncertainty:.0%})" if profile and profile.uncertainty else ""
     if plan.optimal:
         return f"the best split{plan.limits} for this profile{known}"

@@ -12,9 +12,10 @@ from optimizer.costs import Costs, Problem, Rounds, members_of, names_of, nanose
 from optimizer.errors import PartitionError
 from optimizer.plan import Plan, most_simulated
 from optimizer.planning import Planner, Schemes, scheme_cuts
-from optimizer.schedule import PLAIN_1F1B, Schedule, factors, steady_minibatches
+from optimizer.schedule import PLAIN_1F1B, Pace, Schedule, factors, steady_minibatches
 from optimizer.search import captured_order, solve
 from profiler.commands import command
+from profiler.profile import Profile
 from profiler.report import counted, groups
 
 FEWEST, MOST = 2, 8
@@ -166,12 +167,11 @@ def chain_of(planner: Planner, schemes: Schemes, minibatches: int | None = None)
     stretches = [members_of(after & ~before) for before, after in pairwise(bounds)]
     rounds = Rounds(profile)
     pace, wanted = costs.pace, minibatches or planner.minibatches
-    schedule = None if pace.name == PLAIN_1F1B.name else pace.name
     borders = {group[-1].name for group in groups(costs.layers)}
     return Chain(
         model=profile.model,
         form=profile.form.words,
-        command=command("plan", *profile.typed, schedule=schedule) if profile.typed else "",
+        command=_command(profile, pace),
         batch_size=profile.batch_size,
         minibatches=wanted,
         schedule=pace.words,
@@ -195,6 +195,18 @@ def chain_of(planner: Planner, schemes: Schemes, minibatches: int | None = None)
             for stages in range(FEWEST, min(MOST, len(bounds) - 1) + 1)
         },
     )
+
+
+def _command(profile: Profile, pace: Pace) -> str:
+    """Return what plans for a profile again, in any number of stages; nothing where no options name its model alone."""
+    words = list(profile.typed)
+    if "--model" not in words:
+        return ""
+    if "--stages" in words:
+        at = words.index("--stages")
+        del words[at : at + 2]
+    schedule = None if pace.name == PLAIN_1F1B.name else pace.name
+    return command("plan", *words, schedule=schedule, update_every=pace.update_every if schedule else None)
 
 
 def _stretch(costs: Costs, members: Sequence[int], borders: set[str], rounds: Rounds) -> Stretch:

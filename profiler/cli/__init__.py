@@ -15,7 +15,6 @@ if TYPE_CHECKING:
         on_screen,
         progress,
         screen,
-        stderr,
         stdout,
     )
     from profiler.cli.declare import Options, add_options, argument, duration, option, positive, size, switch

@@ -44,20 +44,10 @@ def on_screen(wanted: Screen) -> Iterator[None]:
 
 
 def stdout() -> "Console":
-    """Return the console for results."""
-    return _console(stderr=False)
-
-
-def stderr() -> "Console":
-    """Return the console for tables that are no results."""
-    return _console(stderr=True)
-
-
-def _console(*, stderr: bool) -> "Console":
-    """Return a console as wide as the terminal, and no narrower than tables, which cut no figure off."""
+    """Return the console for results, as wide as the terminal, and no narrower than tables, which cut no figure off."""
     from rich.console import Console
 
-    console = Console(stderr=stderr, highlight=False, markup=False)
+    console = Console(highlight=False, markup=False)
     console.width = max(console.width, LEAST_WIDTH)
     return console
 

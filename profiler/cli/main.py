@@ -74,7 +74,7 @@ def profile_all(options: ProfileOptions) -> int:
         for number, (config, place) in enumerate(zip(wanted, places, strict=True), 1):
             about_s = (options.budget_s or BUDGET_S) + PREPARATION_S
             which = f"model {number} of {len(wanted)}"
-            note(f"{config.name}: measuring, {which}: about {about_s:.0f} s, or longer where a step takes long")
+            note(f"{config.name}: measuring, {which}: up to {about_s:.0f} s, or longer where a step takes long")
             form = form_named(config.slice, config.precision)
             profile = profiler.measure.measure_profile(
                 config,

@@ -22,9 +22,9 @@ from profiler.rounds import (
     Samples,
     StepShares,
     closure_error,
+    doubt_of,
     foreign_load,
     layer_times,
-    plan_doubt,
     step_shares,
     step_totals,
     timing,
@@ -65,7 +65,7 @@ def profile_of(measured: Measured) -> Profile:
     samples = measured.samples
     shares, alone = _shares(measured)
     whole_step = timing(measured.alone.whole_step or samples.whole_step)
-    doubt = plan_doubt(layer_times(samples), config.stages)
+    doubt = doubt_of(layer_times(samples), config.stages)
     return Profile(
         model=config.name,
         model_digest=captured.digest,

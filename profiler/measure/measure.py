@@ -2,9 +2,10 @@
 
 import os
 import sys
-from collections.abc import Callable, Sequence
-from contextlib import redirect_stdout
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, redirect_stdout
 from dataclasses import replace
+from functools import partial
 from statistics import median
 
 from profiler.capture import captured_model, minibatch, refuse_unfaithful
@@ -41,37 +42,37 @@ def measure_profile(
         captured: The model, in the form that is to be profiled.
         cores: The core to measure on, and those on which neighbours train meanwhile.
         advance: Called with shares of the work done that add up to 1, for a progress bar.
-        budget_s: How long to run rounds; None: for the usual time, and until there are enough of them.
+        budget_s: How long to run rounds; None: until a plan is known, for the usual time at most.
         clocks: Where times are read.
     """
     core, *others = cores
     expect_processes()
     affinity = tuple(sorted(os.sched_getaffinity(0)))
-    with transients_measured(config, core, captured.form) as process:  # while what takes no times is done
+    with transients_measured(config, captured.form) as process:  # while what takes no times is done
         _check(config, captured, core)
         transients = process.receive()
-    with pinned(core), blaming(config.name), redirect_stdout(sys.stderr):
-        with peak_measured(config, cores[-1], captured.form) as process:
-            # With a learning rate of 0 the update does all its work and the weights stay: they would soon fit the one
-            # minibatch by heart, and layers whose time depends on the data, such as max pooling, would drift.
-            stepper = stepper_for(
-                captured, minibatch(config, captured), replace(config.rule, lr=0.0), slots=2, clocks=clocks
-            )
-            stepper.versions.place_gradients(stepper.segment.placeable)  # as a stage does
-            stepper.instrumented_step(stepper.clock)  # what is tried once is no work of a step
-            refuse_other_work(stepper)
-            counts = count_work(stepper)
-            memory = memory_of(transients, process.receive())
-        _refuse_other_layers(captured, memory)
-        with busy_neighbours(config, captured.form, others) as beside:
-            if others:
-                beside.run()
-            copy_cost = measure_copy_cost(clocks.wall)
-            stepper.warm_up()
-            in_place_shares, accumulation_s = stepper.in_place_shares(), stepper.accumulation_s()
-            casting_s = stepper.casting_s()
-            rounds = _Rounds(stepper, beside if others else None)
-            spend(rounds.take, stepper.samples, budget_s, clocks.wall, advance, stages=config.stages)
+    here = partial(_measuring, config.name, core)
+    with peak_measured(config, cores[-1], captured.form) as process, here():  # likewise
+        # With a learning rate of 0 the update does all its work and the weights stay: they would soon fit the one
+        # minibatch by heart, and layers whose time depends on the data, such as max pooling, would drift.
+        stepper = stepper_for(
+            captured, minibatch(config, captured), replace(config.rule, lr=0.0), slots=2, clocks=clocks
+        )
+        stepper.versions.place_gradients(stepper.segment.placeable)  # as a stage does
+        stepper.instrumented_step(stepper.clock)  # what is tried once is no work of a step
+        refuse_other_work(stepper)
+        counts = count_work(stepper)
+        memory = memory_of(transients, process.receive())
+    _refuse_other_layers(captured, memory)
+    with here(), busy_neighbours(config, captured.form, others) as beside:
+        if others:
+            beside.run()
+        copy_cost = measure_copy_cost(clocks.wall)
+        stepper.warm_up()
+        in_place_shares, accumulation_s = stepper.in_place_shares(), stepper.accumulation_s()
+        casting_s = stepper.casting_s()
+        rounds = _Rounds(stepper, beside if others else None)
+        spend(rounds.take, stepper.samples, budget_s, clocks.wall, advance, stages=config.stages)
     return profile_of(
         Measured(
             config=config,
@@ -92,9 +93,16 @@ def measure_profile(
     )
 
 
+@contextmanager
+def _measuring(model: str, core: int) -> Iterator[None]:
+    """Be on a core, blame the model for what is raised, and keep what it prints from results."""
+    with pinned(core), blaming(model), redirect_stdout(sys.stderr):
+        yield
+
+
 def _check(config: Config, captured: Captured, core: int) -> None:
     """Hold the layers, as they are without slices and in float32, against their model."""
-    with pinned(core), blaming(config.name), redirect_stdout(sys.stderr):
+    with _measuring(config.name, core):
         plain = captured if captured.form == PLAIN_FORM else captured_model(config)
         refuse_unfaithful(plain, *minibatch(config, plain))
 
@@ -140,7 +148,7 @@ def measure_step(
         budget_s: For how long to repeat the step, which is done seven times at least.
         clocks: Where times are read.
     """
-    with pinned(core), blaming(config.name), redirect_stdout(sys.stderr):
+    with _measuring(config.name, core):
         stepper = stepper_for(captured, minibatch(config, captured), replace(config.rule, lr=0.0), 2, clocks)
         stepper.warm_up()
         return timing(plain_steps(stepper, LEAST_STEPS, budget_s))
@@ -162,7 +170,7 @@ def times_as_fast(
         budget_s: For how long to repeat the steps, which are done three times at least.
         clocks: Where times are read.
     """
-    with pinned(core), blaming(config.name), redirect_stdout(sys.stderr):
+    with _measuring(config.name, core):
         plain, other = (
             stepper_for(own, minibatch(config, own), replace(config.rule, lr=0.0), 2, clocks)
             for own in (captured_model(config), captured)

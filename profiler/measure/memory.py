@@ -53,9 +53,9 @@ class Memory:
     digest: str
 
 
-def transients_measured(config: Config, core: int, form: Form = PLAIN_FORM) -> AbstractContextManager[Helper]:
+def transients_measured(config: Config, form: Form = PLAIN_FORM) -> AbstractContextManager[Helper]:
     """Measure what each layer needs for a moment, in a fresh process, for as long as the context lasts."""
-    return helper(_prepared, _transients, config, core, form)
+    return helper(_prepared, _transients, config, None, form)
 
 
 def peak_measured(config: Config, core: int, form: Form = PLAIN_FORM) -> AbstractContextManager[Helper]:
@@ -72,7 +72,7 @@ def _prepared(
     _connection: Connection,
     work: Work[Found],
     config: Config,
-    core: int,
+    core: int | None,
     form: Form,
 ) -> tuple[Found, str] | None:
     return_memory_at_once()
@@ -82,7 +82,7 @@ def _prepared(
     memory = PeakMemory()
     if not memory.forget_peak():
         return None
-    if work is _peak:
+    if core is not None:
         pin(core)  # before anything is made that a stage would make
     state = [*captured.model.parameters(), *captured.model.buffers()]
     empty = memory.resident_bytes() - sum(tensor.nbytes for tensor in state)

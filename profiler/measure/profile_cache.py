@@ -41,7 +41,7 @@ def profile_for(
         cores: The core to measure on, and those that are busy meanwhile.
         progress: Gives, while measuring, what is called with shares of the work done that add up to 1.
         report: Called with sentences on what is used and what casts doubt on it.
-        budget_s: How long to measure, if it has to be; None for the usual time.
+        budget_s: How long to measure, if it has to be; None: until a plan is known.
     """
     from profiler.measure.measure import measure_profile
 

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 from profiler.public import on_demand
 
 if TYPE_CHECKING:
-    from profiler.rounds.doubt import Doubt, plan_doubt
+    from profiler.rounds.doubt import doubt_of
     from profiler.rounds.samples import LOSS, Clock, Samples
     from profiler.rounds.shares import StepShares, closure_error, layer_times, step_shares, step_totals
     from profiler.rounds.statistics import foreign_load, interval, timing

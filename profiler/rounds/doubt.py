@@ -23,23 +23,32 @@ from profiler.rounds.shares import WITHIN, Floats, shares_drawn, shares_of
 DRAWS = 100
 HALVINGS = 30
 SURE = 0.95
+USUAL = 2, 4
 
 
 @dataclass(frozen=True, slots=True)
 class Doubt:
-    """How well rounds tell plans apart, as shares of what the plan from them costs."""
+    """How well rounds tell plans apart, as shares of what the plan from them costs: the worst of some stage counts."""
 
     regret: float
     spread: float
 
 
-def plan_doubt(steady_s: Floats, stages: int) -> Doubt:
-    """Return how well rounds tell plans apart.
+def doubt_of(steady_s: Floats, stages: int) -> Doubt:
+    """Return how well rounds tell plans apart: of as many stages as are planned for, and of ``USUAL``.
+
+    A profile is kept, and planned for with other numbers of stages.
 
     Args:
         steady_s: What each layer took in each round, at the usual pace, ``[layer, round]``.
-        stages: How many stages the layers are cut into.
+        stages: How many stages are planned for.
     """
+    every = [plan_doubt(steady_s, count) for count in {stages, *USUAL}]
+    return Doubt(max(own.regret for own in every), max(own.spread for own in every))
+
+
+def plan_doubt(steady_s: Floats, stages: int) -> Doubt:
+    """Return how well rounds tell plans of one number of stages apart; arguments as of ``doubt_of``."""
     ends = even_cut(shares_of(steady_s), stages)
     drawn = shares_drawn(steady_s, DRAWS)
     costs = np.array([largest_stage(shares, ends) for shares in drawn])
@@ -58,8 +67,8 @@ def even_cut(costs: Floats, stages: int) -> list[int]:
         costs: Of each layer, in order.
         stages: How many stages at most.
     """
-    low, high = max(float(costs.max()), float(costs.sum()) / stages), float(costs.sum())
     reached = [0.0, *np.cumsum(costs)]
+    low, high = max(float(costs.max()), reached[-1] / stages), reached[-1]
     found = _filled(reached, high, stages)
     for _ in range(HALVINGS):
         middle = (low + high) / 2

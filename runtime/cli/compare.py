@@ -12,6 +12,7 @@ import runtime.compare
 import runtime.report
 from profiler.cli import configs, emit_json, option, positive, screen, stdout, switch
 from profiler.commands import command
+from profiler.errors import StageplanError
 from profiler.files import to_json, write_whole
 from profiler.measure import path_for
 from profiler.output_files import refuse_unwritable
@@ -76,7 +77,8 @@ def compare_all(options: CompareOptions) -> int:
     refuse_unwritable(report, "page", "--out")
     with runtime.compare.locked(path.parent for path in (*places, report)):
         begun: list[Job] = []
-        many = len(wanted) > 1
+        alone = report if len(wanted) == 1 else None
+        shown = 0
         try:
             for given in zip(wanted, settings, places, requests, strict=True):
                 job = runtime.compare.job_of(
@@ -86,13 +88,15 @@ def compare_all(options: CompareOptions) -> int:
                 runtime.compare.carry_out(
                     job, options.stall_timeout_s, seen=partial(_seen, begun, report), fresh=options.fresh
                 )
-                _show(begun[-1], options, None if many else report)
-        except KeyboardInterrupt as interrupt:  # which leaves the best answer so far
-            if begun and not begun[-1].comparison.complete and begun[-1].comparison.runs:
-                _show(begun[-1], options, None if many else report)
-            if not options.json:
+                _show(begun[-1], options, alone)
+                shown = len(begun)
+        except (KeyboardInterrupt, StageplanError) as error:  # which leave the best answer so far
+            if begun[shown:] and begun[-1].comparison.runs:
+                _show(begun[-1], options, alone)
+            if begun and not options.json:
                 _conclude(begun, report, options)
-            interrupt.add_note("paused, and nothing is left running; to resume, repeat the command without --fresh")
+            if isinstance(error, KeyboardInterrupt):
+                error.add_note("paused, and nothing is left running; to resume, repeat the command without --fresh")
             raise
         return _conclude(begun, report, options)
 
@@ -164,7 +168,7 @@ def _conclude(begun: "list[Job]", report: Path, options: CompareOptions) -> int:
         _write(ran, report)
     if options.json:
         emit_json([job.comparison for job in ran])
-    elif len(ran) > 1 and not screen().quiet:
+    elif ran and report.parent != ran[0].path.parent and not screen().quiet:
         runtime.report.show_leaders([job.comparison for job in ran], stdout())
         stdout().print(f"Details: {report}")
     return FAILED if any(run.failure is not None for job in ran for run in job.comparison.runs) else 0

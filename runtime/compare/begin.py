@@ -70,7 +70,7 @@ def job_of(
         clock: By which splits run; None: as their cores allow.
         fresh: Whether to measure anew what is there already.
         quick: Whether a profile of few rounds will do.
-        budget_s: How long to measure a profile, where none is kept that fits; None: for the usual time.
+        budget_s: How long to measure a profile, where none is kept that fits; None: until a plan is known.
     """
     settings = replace(settings, clock=clock or default_clock(request.cores, request.channel))
     held = find_comparison(
@@ -184,7 +184,7 @@ def reference_of(names: Iterable[str]) -> str:
 
 
 def run_length(plan: Plan, update_every: int, clock: Clock, cores: int) -> int:
-    """Return how many minibatches take a few seconds, of which the stages are filled several times, in whole updates.
+    """Return how many minibatches take a second or two, of which the stages are filled several times, in whole updates.
 
     Args:
         plan: As predicted.

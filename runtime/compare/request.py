@@ -24,7 +24,7 @@ class Request:
     Attributes:
         asked: The partitions, those that the model does not allow included.
         distinct_splits: Evenly spaced splits join the partitions until so many are distinct.
-        minibatches: Of each run; 0 for as many as a few seconds take.
+        minibatches: Of each run; 0 for as many as a second or two take.
         repeats: How many rounds at most; a comparison that is open after fewer is gone on with.
         full: Whether every split runs in every round; else those only that may still be the fastest.
     """

@@ -64,9 +64,10 @@ def steps(comparison: Comparison) -> Iterator[Step]:
     done = {(run.round, run.name) for run in comparison.runs}
     dropped = comparison.dropped
     for number in range(comparison.rounds + 1, comparison.request.repeats + 1):
-        order = [name for name in comparison.running if dropped.get(name, number) >= number]
+        order = list(comparison.running)
         random.Random(f"main {number}").shuffle(order)  # noqa: S311 - an order, no secret
-        yield from (Step(number, name) for name in order if (number, name) not in done)
+        missing = [name for name in order if dropped.get(name, number) >= number and (number, name) not in done]
+        yield from (Step(number, name) for name in missing)
 
 
 def _hopeless(runs: Sequence[RunRecord], step: Step, comparison: Comparison) -> bool:

@@ -8,7 +8,7 @@ from profiler.profile import FP32
 from profiler.report import counted, mib, shell_lines
 from runtime.compare import Comparison, Contender, Estimate, apart, decided
 from runtime.pipeline import taking_turns
-from runtime.report.warnings import too_loud
+from runtime.report.warnings import FIRM, firmness, too_loud
 
 SPACED = "spaced-"
 TIMES = 2.0
@@ -42,7 +42,7 @@ def answer(comparison: Comparison) -> str:
     if not others:
         only = "" if len(comparison.standing) > 1 else ", the only split"
         return f"{called(comparison, best)}{only}: {samples_per_s(comparison, best):.1f} samples/s."
-    if not comparison.ranking.firm:
+    if firmness(comparison) != FIRM and not (ties and comparison.ranking.firm):
         return f"{called(comparison, best)} leads: {_ahead_of(comparison, best, others[0])}, the next."
     if not ties:
         return f"{called(comparison, best)} is the fastest: {_ahead_of(comparison, best, others[0])}, the next."
@@ -99,8 +99,13 @@ def worth(comparison: Comparison) -> str:
     pays = _pays(comparison)
     if not pays or too_loud(comparison) or not comparison.comparable:
         return ""
-    told = [ahead(ratio, own.name) for own, ratio in _against_unsplit(comparison)]
-    return f"{pays}: {comparison.came_through[0].name} is {' and '.join(told)}."
+    told = " and ".join(ahead(ratio, own.name) for own, ratio in _against_unsplit(comparison))
+    stages, cores = comparison.request.num_stages, comparison.core_count
+    where = fewer = ""
+    if stages > cores:
+        where = f" on {stages} cores"
+        fewer = ", which has no more here" if comparison.plain and comparison.plain.by_round else ""
+    return f"{pays}{where}: {comparison.came_through[0].name} is {told}{fewer}."
 
 
 def advice(comparison: Comparison, training: str) -> str:
@@ -118,8 +123,10 @@ def advice(comparison: Comparison, training: str) -> str:
         return f"Do not split: train with {unsplit.name}, torch.set_num_threads({unsplit.threads})."
     if nearest and nearest.median < 1:
         return ""
-    best, where = comparison.came_through[0].name, f"With {counted(comparison.request.num_stages, 'core')}, train"
-    return shell_lines(f"{'Train' if comparison.clock == 'wall' else where} with {best}:", training)
+    told = ["Until then"] if firmness(comparison) != FIRM else []
+    told += [f"with {counted(comparison.request.num_stages, 'core')}"] if comparison.clock != "wall" else []
+    lead = ", ".join([*told, f"train with {comparison.came_through[0].name}:"])
+    return shell_lines(f"{lead[0].upper()}{lead[1:]}", training)
 
 
 def _pays(comparison: Comparison) -> str:
@@ -175,7 +182,7 @@ def race(comparison: Comparison) -> str:
 def length_of_run(comparison: Comparison) -> str:
     """Return how long a run is."""
     minibatches = comparison.request.minibatches
-    return counted(minibatches, "minibatch") if minibatches else "a few seconds"
+    return counted(minibatches, "minibatch") if minibatches else "a second or two"
 
 
 def memory(comparison: Comparison) -> str:

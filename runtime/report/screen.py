@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 
-MOST_ROWS = 7
+MOST_ROWS = 8
 """Splits that a screen has room for; the report has all."""
 
 

@@ -8,7 +8,9 @@ from runtime.compare import ONE_CORE, Comparison, Contender, Estimate
 from runtime.report.findings import called, samples_per_s
 from runtime.report.warnings import FIRM, firmness, mark, too_loud
 
-RANKS = "Rank: by samples/s; = marks what cannot be told from the fastest."
+RANKS = (
+    "Rank: by samples/s; = marks what cannot be told from the fastest. Out: of the race, with too few runs for a range."
+)
 
 
 def splits_table(comparison: Comparison, most: int | None = None) -> ResultTable:

@@ -14,7 +14,7 @@ TOO_LOUD = 0.3
 """A core that worked for others for more than this share of the time says nothing of splits."""
 SAID = ("OPEN", "PROVISIONAL")
 MARKED = ("NOT COMPARABLE", "NOISY")
-"""The doubts that stand beside every figure of a comparison, wherever it is shown."""
+"""The doubts that stand beside a comparison's figures wherever these are shown."""
 FIRM = "FIRM."
 CALLED = "stageplan.compare("
 """How the command of a comparison begins that was called from Python."""

@@ -10,7 +10,7 @@ MIB = 1 << 20
 
 
 def measured(config: Config, core: int) -> Memory:
-    with transients_measured(config, core) as transients, peak_measured(config, core) as peak:
+    with transients_measured(config) as transients, peak_measured(config, core) as peak:
         found = memory_of(transients.receive(), peak.receive())
     if found is None:
         pytest.skip("this kernel keeps no peak of the resident size")

@@ -125,8 +125,8 @@ def test_layer_times_are_all_that_a_layer_does_and_the_loss_is_the_last_ones() -
 
 
 @settings(deadline=None, max_examples=60)
-@given(costs=st.lists(st.integers(0, 9), min_size=1, max_size=8), stages=st.integers(1, 4))
-def test_the_largest_stage_is_that_of_the_best_of_all_cuts(costs: list[int], stages: int) -> None:
+@given(costs=st.lists(st.integers(0, 9) | st.floats(0, 1), min_size=1, max_size=8), stages=st.integers(1, 4))
+def test_the_largest_stage_is_that_of_the_best_of_all_cuts(costs: list[float], stages: int) -> None:
     assume(sum(costs))
     floats = np.array(costs, dtype=float)
     assert largest_stage(floats, even_cut(floats, stages)) == pytest.approx(least_of_all_cuts(costs, stages), abs=1e-6)

@@ -352,7 +352,7 @@ def test_auto_adds_what_is_faster_and_says_what_it_gains(profiled: Path, capsys:
     assert "he best split in bf16 gains less than the profiles leave open" in " ".join(capsys.readouterr().out.split())
     assert read_json(profiled / "plan.json", Plan).precision == "fp32"
     assert RUN(["run", *SMALL, "--stages", "2", "--precision", "auto", "--batches", "3"]) == 0
-    assert "the best split in bf16 gains less than the profiles leave open" in capsys.readouterr().err
+    assert "the best split in bf16 gains less than the profiles leave open" in " ".join(capsys.readouterr().err.split())
 
 
 @pytest.mark.slow
@@ -614,7 +614,7 @@ def test_one_comparison_comes_after_the_other_and_ctrl_c_leaves_the_best_answer_
     printed = capsys.readouterr()
     assert printed.out.index("batch 2, 2 stages, 1f1b") < printed.out.index("batch 4, 2 stages, 1f1b")
     assert printed.out.count("NOT FIRM: only 1 of 3 rounds are done.") == 1
-    assert printed.out.count("batch 2, 2 stages") == printed.out.count("batch 4, 2 stages") == 2, "and who leads"
+    assert printed.out.count("batch 2") == printed.out.count("batch 4") == 2, "and who leads"
     plans = [read_json(path, Plan) for path in (in_folder / "found").rglob("fastest-plan.json")]
     assert [len(plan.stages) for plan in plans] == [2, 2]
     report = (in_folder / "found" / "report.html").read_text()

@@ -65,12 +65,14 @@ class Fake:
     def run(self, plan: Plan, minibatches: int) -> RunResult:
         self.order.append(plan.method)
         if self._fails and self._fails(len(self.order), plan):
+            self.phase = "ended"
             raise self._error
         speed = self._speed(len(self.order), plan) if self._speed else float(len(self.order))
         return result(scheduled(plan, plain(2, minibatches)), speed)
 
     def renew(self) -> None:
         self.renewals += 1
+        self.phase = "ready"
 
 
 def ran(start: Comparison, fake: Fake, most: int | None = None) -> tuple[Comparison, list[Comparison]]:
@@ -174,7 +176,9 @@ def test_a_run_that_fails_is_noted_and_the_others_go_on() -> None:
     fake = Fake(lambda number, _plan: number == 5)
     found, _ = ran(empty(plans(*NAMES), distinct_splits=AUDITED, repeats=2), fake)
     assert found.complete
-    assert fake.renewals == len(NAMES), "each run of the first round has processes of its own"
+    assert fake.renewals == len(NAMES) + 1, (
+        "each run of the first round has processes of its own, and one after a failure"
+    )
     peaks = {run.round: {stage.peak_rss_bytes for stage in run.stages} for run in found.runs if run.stages}
     assert peaks == {1: {5}, 2: {None}}, "and memory is of these"
     (failed,) = [run for run in found.runs if run.failure]

@@ -8,7 +8,9 @@ from pathlib import Path
 import pytest
 
 from runtime.errors import TrainingWarning
-from runtime.training import LogFile, Part
+from runtime.results import StageTimes, TrainingResult
+from runtime.training import Course, EpochRecord, LogFile, Part
+from runtime.training.epochs import _foreign_load
 
 PART = Part(epoch=0, first=2, losses=(0.5, None))
 
@@ -48,3 +50,31 @@ def test_a_log_that_cannot_be_written_is_warned_of_and_goes_on_with_whole_lines(
         signal.signal(signal.SIGXFSZ, ignored)
     log.write(PART)
     assert [json.loads(line)["minibatch"] for line in path.read_text().splitlines()] == [2, 3, 2, 2, 3]
+
+
+def trained(*stages: tuple[float, float]) -> TrainingResult:
+    """A part of an epoch whose stages worked for so long, and had the processor for so long."""
+    times = [
+        StageTimes(
+            minibatches=1, began_s=0.0, ended_s=1.0, forward_s=work_s, backward_s=0.0, weights_s=0.0, update_s=0.0,
+            cpu_s=cpu_s, wait_s=0.0, peak_rss_bytes=None,
+        )
+        for work_s, cpu_s in stages
+    ]  # fmt: skip
+    return TrainingResult(minibatches=1, samples=4, seconds=1.0, losses=(0.5,), stages=tuple(times))
+
+
+def test_an_epoch_was_as_loud_as_its_loudest_core_over_all_of_its_parts() -> None:
+    assert _foreign_load([trained((1.0, 1.0), (1.0, 0.9)), trained((3.0, 2.0), (1.0, 0.9))]) == pytest.approx(0.25)
+    assert _foreign_load([trained((0.0, 0.0))]) == 0.0
+    assert _foreign_load([]) == 0.0
+
+
+@pytest.mark.parametrize(("load", "sharing", "noisy"), [(0.4, False, True), (0.4, True, False), (0.01, False, False)])
+def test_the_line_of_a_loud_epoch_says_so(load: float, sharing: bool, noisy: bool) -> None:  # noqa: FBT001
+    record = EpochRecord(
+        epoch=0, minibatches=2, samples=8, loss=0.5, seconds=2.0, metric="accuracy", validation=None, foreign_load=load
+    )
+    line = Course(3, None, resumed=False, sharing=sharing)._line(record)
+    assert line.startswith("epoch 1/3: mean loss 0.5000, 4.0 samples/s")
+    assert line.endswith("(NOISY: a core worked for others 40% of the time)") == noisy
