@@ -27,6 +27,21 @@ FEWEST_ROUNDS = 2
 """However clear the first round was, there is a second: one run may have met with anything."""
 
 
+@dataclass(frozen=True, slots=True)
+class RaceState:
+    """How far the race of a comparison is.
+
+    Attributes:
+        rounds: How many are done.
+        dropped: Who is out, each with the round after which it was.
+        over: Whether more rounds would not change the answer.
+    """
+
+    rounds: int
+    dropped: dict[str, int]
+    over: bool
+
+
 @dataclass(frozen=True, kw_only=True)
 class Comparison(Shown):
     """Several partitions of one model, run in turn on the same cores.
@@ -200,24 +215,21 @@ class Comparison(Shown):
     @property
     def rounds(self) -> int:
         """The number of rounds that are done."""
-        return self.race[0]
+        return self.race.rounds
 
     @property
     def dropped(self) -> dict[str, int]:
         """Who is out of the race, each with the round after which it was."""
-        return self.race[1]
+        return self.race.dropped
 
     @property
     def complete(self) -> bool:
         """Whether there are no more rounds: all that were asked for are done, or more would not change the answer."""
-        return self.rounds >= self.request.repeats or self.race[2]
+        return self.rounds >= self.request.repeats or self.race.over
 
     @cached_property
-    def race(self) -> tuple[int, dict[str, int], bool]:
-        """How many rounds are done, who is out of the race, each with the round after which it was, and if it is over.
-
-        Splits race against each other; the plain step and plain PyTorch run in every round.
-        """
+    def race(self) -> RaceState:
+        """How far the race is: splits race against each other; the plain step and plain PyTorch run in every round."""
         have = {(run.round, run.name) for run in self.runs}
         promises = {part.name: part.predicted_throughput_samples_per_s for part in self.partitions}
         done, dropped, over = 0, dict[str, int](), False
@@ -232,7 +244,7 @@ class Comparison(Shown):
                 out = out_of_the_race({name: speeds[name] for name in self.splits}, promises)
                 dropped = {name: dropped.get(name, done) for name in out}
                 over = done >= FEWEST_ROUNDS and self._settled(speeds, done, out)
-        return done, dropped, over
+        return RaceState(done, dropped, over)
 
     def _settled(self, speeds: Speeds, done: int, out: list[str]) -> bool:
         """Say whether some rounds tell which split is the fastest, and whether it is faster than what runs unsplit."""

@@ -52,15 +52,16 @@ def leaders_table(comparisons: Sequence[Comparison]) -> ResultTable:
         words=("", "fastest"),
         caption="÷: times as fast as the next split, the plain step on one core, and plain PyTorch.",
     )  # fmt: skip
+    several = len({comparison.request.batch_size for comparison in comparisons}) > 1
     for comparison in comparisons:
         ran = comparison.came_through
         others = (ran[1].name if len(ran) > 1 else "", ONE_CORE, comparison.plain.name if comparison.plain else "")
         table.add_row(
-            f"{comparison.request.model}, batch {comparison.request.batch_size}",
+            comparison.request.model + (f", batch {comparison.request.batch_size}" if several else ""),
             _fastest(comparison),
             f"{samples_per_s(comparison, ran[0]):.1f}" if ran else "",
             *(_times(comparison.between(ran[0].name, other)) if ran and other else "" for other in others),
-            "yes" if firmness(comparison) == FIRM else f"no{mark(comparison)}",
+            f"{'yes' if firmness(comparison) == FIRM else 'no'}{mark(comparison)}",
         )
     return table
 

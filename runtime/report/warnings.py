@@ -148,8 +148,20 @@ def _noise(comparison: Comparison) -> list[Doubt]:
     load, core = _loudest(comparison)
     if not comparison.comparable or not (doubt := noisy(core, load)):
         return []
-    others = f"core {core} worked for others {load:.0%} of the time"
-    return [_named(doubt, f"too loud to tell, {others}" if load > TOO_LOUD else others, ("--fresh",))]
+    cause = f"core {core} worked for others {load:.0%} of the time"
+    if load > TOO_LOUD:
+        cause = f"too loud to tell, {cause}"
+    elif _outlasts(comparison, load):
+        cause = ""
+    return [_named(doubt, cause, ("--fresh",))]
+
+
+def _outlasts(comparison: Comparison, load: float) -> bool:
+    """Say whether the fastest split would be ahead even if it alone had been spared what others took of the cores."""
+    ranked, (best, *others) = comparison.ranking, comparison.came_through or (None,)
+    ratios = [comparison.between(best.name, other.name) for other in others] if best else []
+    ahead = [ratio is not None and ratio.median * (1 - load) > 1 for ratio in ratios]
+    return ranked.firm and not ranked.ties and bool(ahead) and all(ahead)
 
 
 def _loudest(comparison: Comparison) -> tuple[float, int]:
