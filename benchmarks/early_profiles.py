@@ -18,7 +18,7 @@ from profiler.files import read_json
 from profiler.profile import Profile
 from profiler.rounds.doubt import doubt_of, even_cut, largest_stage
 from profiler.rounds.shares import Floats, shares_of, steadied
-from profiler.rounds.time_budget import ENOUGH_ROUNDS, KNOWN, LEAST_ROUNDS
+from profiler.rounds.time_budget import ENOUGH_ROUNDS, KNOWN, LEAST_ROUNDS, next_check
 
 
 def times_of(profile: Profile) -> Floats:
@@ -32,7 +32,7 @@ def stopped(times_s: Floats, stages: int) -> Floats:
     most = min(ENOUGH_ROUNDS, times_s.shape[1])
     count = LEAST_ROUNDS
     while count < most and doubt_of(steadied(times_s[:, :count]), stages).regret > KNOWN:
-        count = min(most, -(-count * 4 // 3))
+        count = min(most, next_check(count))
     return steadied(times_s[:, :count])
 
 

@@ -53,3 +53,13 @@ def option_words(**options: object) -> tuple[str, ...]:
 def again(name: str, typed: Sequence[str], **options: object) -> str:
     """Return what treats the same model again: a command, or the function where nothing was ``typed`` that names it."""
     return command(name, *typed, **options) if typed else f"stageplan.{name}"
+
+
+def without(words: Sequence[str], *flags: str) -> list[str]:
+    """Return the words of a command line without some flags and the value behind each."""
+    kept = list(words)
+    for flag in flags:
+        if flag in kept:
+            at = kept.index(flag)
+            del kept[at : at + 2]
+    return kept

@@ -14,7 +14,7 @@ from optimizer.plan import Plan, most_simulated
 from optimizer.planning import Planner, Schemes, scheme_cuts
 from optimizer.schedule import PLAIN_1F1B, Pace, Schedule, factors, steady_minibatches
 from optimizer.search import captured_order, solve
-from profiler.commands import command
+from profiler.commands import command, without
 from profiler.profile import Profile
 from profiler.report import counted, groups
 
@@ -199,12 +199,9 @@ def chain_of(planner: Planner, schemes: Schemes, minibatches: int | None = None)
 
 def _command(profile: Profile, pace: Pace) -> str:
     """Return what plans for a profile again, in any number of stages; nothing where no options name its model alone."""
-    words = list(profile.typed)
-    if "--model" not in words:
+    if "--model" not in profile.typed:
         return ""
-    if "--stages" in words:
-        at = words.index("--stages")
-        del words[at : at + 2]
+    words = without(profile.typed, "--stages")
     schedule = None if pace.name == PLAIN_1F1B.name else pace.name
     return command("plan", *words, schedule=schedule, update_every=pace.update_every if schedule else None)
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Literal, Self
 
+from profiler.commands import without
 from profiler.errors import ConfigError
 
 Precision = Literal["fp32", "bf16"]
@@ -108,11 +109,7 @@ def form_named(slicing: str, precision: PrecisionName) -> Form:
 
 def typed_for(typed: tuple[str, ...], form: Form) -> tuple[str, ...]:
     """Return options of a command line that name a model, so that they name a form of it; none of no command line."""
-    words = list(typed)
-    for flag in ("--slice", "--precision"):
-        if flag in words:
-            at = words.index(flag)
-            del words[at : at + 2]
+    words = without(typed, "--slice", "--precision")
     if not words:
         return ()
     words += ["--precision", BF16] if form.lowered else []

@@ -43,21 +43,26 @@ def doubt_of(steady_s: Floats, stages: int) -> Doubt:
         steady_s: What each layer took in each round, at the usual pace, ``[layer, round]``.
         stages: How many stages are planned for.
     """
-    every = [plan_doubt(steady_s, count) for count in {stages, *USUAL}]
-    return Doubt(max(own.regret for own in every), max(own.spread for own in every))
+    return plan_doubt(steady_s, *{stages, *USUAL})
 
 
-def plan_doubt(steady_s: Floats, stages: int) -> Doubt:
-    """Return how well rounds tell plans of one number of stages apart; arguments as of ``doubt_of``."""
-    ends = even_cut(shares_of(steady_s), stages)
-    drawn = shares_drawn(steady_s, DRAWS)
+def plan_doubt(steady_s: Floats, *counts: int) -> Doubt:
+    """Return how well rounds tell plans of each of some numbers of stages apart, the worst of them."""
+    own, drawn = shares_of(steady_s), shares_drawn(steady_s, DRAWS)
+    every = [_of_count(own, drawn, stages) for stages in counts]
+    return Doubt(max(each.regret for each in every), max(each.spread for each in every))
+
+
+def _of_count(own: Floats, drawn: Floats, stages: int) -> Doubt:
+    """Return how well plans are told apart by the shares of all rounds, and by those of each draw."""
+    ends = even_cut(own, stages)
     costs = np.array([largest_stage(shares, ends) for shares in drawn])
     if not costs.all():
         return Doubt(0.0, 0.0)
     best = np.array([largest_stage(shares, even_cut(shares, stages)) for shares in drawn])
     low, high = np.quantile(costs, WITHIN)
-    own = largest_stage(shares_of(steady_s), ends)
-    return Doubt(max(0.0, float(np.quantile(costs / best, SURE)) - 1), float(high - low) / 2 / own)
+    regret = float(np.quantile(costs / best, SURE)) - 1
+    return Doubt(max(0.0, regret), float(high - low) / 2 / largest_stage(own, ends))
 
 
 def even_cut(costs: Floats, stages: int) -> list[int]:

@@ -36,5 +36,5 @@ def timing(samples: Sequence[float]) -> Timing:
 
 
 def foreign_load(wall_s: Sequence[float], cpu_s: Sequence[float]) -> float:
-    """Return the share of the time in which the core did not work for us; 0 at the least."""
-    return max(0.0, 1 - sum(cpu_s) / sum(wall_s))
+    """Return the share of the time in which the core did not work for us; 0 at the least, and of no time."""
+    return max(0.0, 1 - sum(cpu_s) / sum(wall_s)) if sum(wall_s) else 0.0

@@ -47,8 +47,13 @@ def spend(
         if budget_s is None and count == check:
             if doubt_of(layer_times(samples), stages).regret <= KNOWN:
                 break
-            check = -(-count * 4 // 3)  # doubt falls slowly, and working it out takes time
+            check = next_check(count)
         done = max(min(spent, count / least), count / MOST_ROUNDS)
         advance(max(0.0, done - told))
         told = max(told, done)
     advance(1.0 - told)
+
+
+def next_check(count: int) -> int:
+    """Return after how many rounds to ask again: doubt falls slowly, and working it out takes time."""
+    return -(-count * 4 // 3)

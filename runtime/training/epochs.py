@@ -11,6 +11,7 @@ from typing import Any
 
 from profiler.capture import SEED, made
 from profiler.errors import ConfigError, FileError
+from profiler.rounds import foreign_load
 from runtime.errors import Drained, InputError, NoMinibatchError, RunError, TrainingWarning
 from runtime.pipeline import Rest
 from runtime.results import TrainingResult
@@ -245,11 +246,8 @@ def _epoch(
 
 def _foreign_load(results: Sequence[TrainingResult]) -> float:
     """Return the share of the time in which a stage's core worked for others, the largest of the stages."""
-    shares = []
-    for parts in zip(*(result.stages for result in results), strict=True):
-        work_s = sum(part.work_s for part in parts)
-        shares.append(max(0.0, 1 - sum(part.cpu_s for part in parts) / work_s) if work_s else 0.0)
-    return max(shares, default=0.0)
+    stages = zip(*(result.stages for result in results), strict=True)
+    return max((foreign_load([one.work_s for one in own], [one.cpu_s for one in own]) for own in stages), default=0.0)
 
 
 def _from(loader: Minibatches, position: int) -> Iterator[Any]:
