@@ -16,22 +16,21 @@ import numpy as np
 
 from profiler.files import read_json
 from profiler.profile import Profile
-from profiler.rounds.doubt import doubt_of, even_cut, largest_stage
+from profiler.rounds.doubt import USUAL, doubt_of, even_cut, largest_stage
 from profiler.rounds.shares import Floats, shares_of, steadied
 from profiler.rounds.time_budget import ENOUGH_ROUNDS, KNOWN, LEAST_ROUNDS, next_check
 
 
 def times_of(profile: Profile) -> Floats:
     """Return what each layer took in each round, ``[layer, round]``."""
-    timed = [[own for own in (one.forward, one.backward, one.update) if own] for one in profile.layers]
-    return np.array([np.sum([own.samples_s for own in layer], axis=0) for layer in timed])
+    return np.array([layer.rounds_s for layer in profile.layers])
 
 
 def stopped(times_s: Floats, stages: int) -> Floats:
     """Return the rounds at the pace of which a profile would have stopped."""
     most = min(ENOUGH_ROUNDS, times_s.shape[1])
     count = LEAST_ROUNDS
-    while count < most and doubt_of(steadied(times_s[:, :count]), stages).regret > KNOWN:
+    while count < most and doubt_of(steadied(times_s[:, :count]), stages, *USUAL).regret > KNOWN:
         count = min(most, next_check(count))
     return steadied(times_s[:, :count])
 

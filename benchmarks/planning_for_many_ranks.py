@@ -19,7 +19,7 @@ from planning_time import chain_like, finished
 from optimizer.plan import Link, NetworkProfile, Plan, RankFacts
 from optimizer.planning import Planner
 from profiler.files import read_json
-from profiler.profile import Profile, Timing
+from profiler.profile import Profile
 
 LAYERS, RANKS = (50, 100, 200, 400), (4, 8, 16, 32, 64)
 HOST_RANKS, SEED, REPEATS = 8, 7, 3
@@ -64,12 +64,11 @@ def line_of(plan: Plan, layers: int, times_s: list[float]) -> str:
 def two_tiers(profile: Profile, ranks: int) -> NetworkProfile:
     """Return a network of ranks on hosts of eight: fast links within a host, slow ones between two."""
     drawn = random.Random(SEED)  # noqa: S311 - a made-up network
-    step_s = profile.whole_step.median_s
+    step_s = profile.whole_step_s
 
     def rank(number: int) -> RankFacts:
         own_s = step_s * drawn.uniform(0.9, 1.1)
-        step = Timing(median_s=own_s, low_s=own_s, high_s=own_s)
-        return RankFacts(host=f"h{number // HOST_RANKS}", address="", core=0, machine=profile.machine, step=step)
+        return RankFacts(host=f"h{number // HOST_RANKS}", address="", core=0, machine=profile.machine, step_s=own_s)
 
     def link(number: int) -> Link:
         within = (number + 1) % HOST_RANKS != 0

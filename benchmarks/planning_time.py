@@ -90,9 +90,8 @@ def chain_like(profile: Profile, layers: int) -> Profile:
         forward_s, backward_s, update_s = (1e-3 * drawn.lognormvariate(0, 1.5) for _ in range(3))
         like = profile.layers[number % len(profile.layers)]
         found.append(
-            replace(like, name=f"l{number}", forward_s=forward_s, backward_s=backward_s, update_s=update_s,
-                    forward=None, backward=None, update=None)
-        )  # fmt: skip
+            replace(like, name=f"l{number}", forward_s=forward_s, backward_s=backward_s, update_s=update_s, rounds_s=())
+        )
     names = [INPUT, *(layer.name for layer in found)]
     edges = tuple(Edge(source=names[at], target=names[at + 1]) for at in range(layers))
     outputs = (names[-1],)

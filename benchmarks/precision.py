@@ -23,7 +23,7 @@ from optimizer.schedule import PLAIN_1F1B
 from profiler.capture import SEED, captured_model
 from profiler.cli import settled_precision
 from profiler.machine import bfloat16_instructions, this_machine, usable_cores
-from profiler.measure import Yardstick
+from profiler.measure import step_timer
 from profiler.profile import BF16, FP32
 from profiler.settings import Config
 from profiler.settings import config as configuration
@@ -59,9 +59,9 @@ def measure(config: Config, rounds: int) -> None:
         executions = [
             stack.enter_context(Execution(captured_model(config, plan.form), pool, settings)) for plan in plans
         ]
-        yardstick = stack.enter_context(Yardstick(config, cores[0]))
+        step = stack.enter_context(step_timer(config, cores[0]))
         for _ in range(rounds):
-            drifts.append(yardstick.time(PATIENCE_S).step_s / step_s)
+            drifts.append(step(PATIENCE_S).step_s / step_s)
             for execution, plan, own in zip(executions, plans, results, strict=True):
                 own.append(execution.run(plan, config.minibatches()))
             for precision, threads in zip(precisions, tuned, strict=True):

@@ -114,7 +114,7 @@ def prepared(variant: str, model: str, batch_size: int) -> Callable[[], None]:
 
     from profiler.capture import captured_model, minibatch
     from profiler.machine import pin
-    from profiler.measure import Clocks, stepper_for
+    from profiler.measure import stepper_for
     from profiler.settings import config as configuration
 
     config = configuration.override(configuration.for_model(model), {"batch_size": batch_size})
@@ -146,7 +146,7 @@ def prepared(variant: str, model: str, batch_size: int) -> Callable[[], None]:
             torch_sgd.step()
 
         return step
-    stepper = stepper_for(captured, (inputs, labels), replace(config.rule, lr=0.0), 2, Clocks())
+    stepper = stepper_for(captured, (inputs, labels), replace(config.rule, lr=0.0), 2)
     return lambda: (stepper.plain_step(), None)[1]
 
 

@@ -13,7 +13,7 @@ from dataclasses import replace
 
 from profiler.capture import captured_model, minibatch
 from profiler.machine import pinned, this_machine, usable_cores
-from profiler.measure import Clocks, measure_profile, stepper_for
+from profiler.measure import measure_profile, stepper_for
 from profiler.profile import parts_s
 from profiler.settings import Config
 from profiler.settings import config as configuration
@@ -40,7 +40,7 @@ def line_of(config: Config, core: int, pairs: int) -> str:
     captured = captured_model(config)
     ratios = []
     with pinned(core):
-        stepper = stepper_for(captured, minibatch(config, captured), replace(config.rule, lr=0.0), 2, Clocks())
+        stepper = stepper_for(captured, minibatch(config, captured), replace(config.rule, lr=0.0), 2)
         stepper.warm_up()
         for _ in range(pairs):
             plain_s = stepper.plain_step()

@@ -19,7 +19,7 @@ import networkx as nx
 from optimizer.planning import Planner
 from profiler.errors import FileError
 from profiler.files import read_json
-from profiler.profile import INPUT, CopyCost, Edge, Layer, Loss, Machine, Profile, Timing, parts_s
+from profiler.profile import INPUT, CopyCost, Edge, Layer, Loss, Machine, Profile, parts_s
 
 MINIBATCHES = 16
 UNKNOWN = "an unknown machine"
@@ -61,7 +61,6 @@ def read_graph(path: Path) -> Profile:
         momenta=0,
         machine=MACHINE,
         core=0,
-        affinity=(0,),
         layers=layers,
         edges=tuple(
             Edge(source=INPUT if source in sources else source, target=target) for source, target in graph.edges
@@ -72,7 +71,6 @@ def read_graph(path: Path) -> Profile:
         input_bytes=0,
         peak_memory_bytes=None,
         whole_step_s=total_s,
-        whole_step=Timing(median_s=total_s, low_s=total_s, high_s=total_s),
         closure_error=0.0,
         rounds=0,
         uncertainty=0.0,

@@ -23,7 +23,7 @@ from profiler.capture import captured_model, minibatch
 from profiler.capture.layer_graph import capture
 from profiler.execution import Captured
 from profiler.machine import pinned, this_machine, usable_cores
-from profiler.measure.stepper import Clocks, Stepper, stepper_for
+from profiler.measure.stepper import Stepper, stepper_for
 from profiler.settings import UpdateRule
 from profiler.settings import config as configuration
 
@@ -46,7 +46,7 @@ def stepper_of(name: str, batch_size: int) -> Stepper:
         config = configuration.override(configuration.for_model(name), {"batch_size": batch_size})
         captured = captured_model(config)
         batch = minibatch(config, captured)
-    made = stepper_for(captured, batch, RULE, 1, Clocks())
+    made = stepper_for(captured, batch, RULE, 1)
     made.versions.place_gradients(made.segment.placeable)
     return made
 

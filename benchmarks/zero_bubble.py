@@ -22,7 +22,7 @@ from optimizer.planning import OPTIMIZED, SLICED
 from optimizer.schedule import SCHEDULES, ScheduleName, pace_of
 from profiler.capture import SEED, captured_model
 from profiler.machine import this_machine, usable_cores
-from profiler.measure import Yardstick
+from profiler.measure import step_timer
 from profiler.settings import Config
 from profiler.settings import config as configuration
 from runtime.baselines import run_baseline
@@ -63,9 +63,9 @@ def measure(config: Config, options: argparse.Namespace) -> None:
             )
             for plan in plans
         ]
-        yardstick = stack.enter_context(Yardstick(config, cores[0]))
+        step = stack.enter_context(step_timer(config, cores[0]))
         for _ in range(options.rounds):
-            drifts.append(yardstick.time(PATIENCE_S).step_s / steps[0])
+            drifts.append(step(PATIENCE_S).step_s / steps[0])
             for execution, plan, own in zip(executions, plans, results, strict=True):
                 own.append(execution.run(plan, options.batches))
                 speeds[plan.pace.words].append(own[-1].throughput_samples_per_s)

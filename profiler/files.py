@@ -13,7 +13,7 @@ from typing import Any, BinaryIO, TypeVar
 import msgspec
 
 from profiler.commands import command
-from profiler.errors import FileError, StageplanError
+from profiler.errors import FileError
 
 MOST_BYTES = 256 << 20
 """So large a file that is text may be."""
@@ -128,7 +128,7 @@ def to_json(value: Any) -> bytes:
 
     What could be a file of its own says the checksum of the rest of it.
     """
-    return msgspec.json.format(msgspec.json.encode(_summed(value), enc_hook=_written), indent=1) + b"\n"
+    return msgspec.json.format(msgspec.json.encode(_summed(value)), indent=1) + b"\n"
 
 
 def _summed(value: Any) -> Any:
@@ -139,7 +139,7 @@ def _summed(value: Any) -> Any:
         return {name: _summed(held) for name, held in value.items()}
     if type(value).__name__ not in KINDS:
         return value
-    keys = json_keys(msgspec.json.encode(_with_figures(value), enc_hook=_written))
+    keys = json_keys(msgspec.json.encode(_with_figures(value)))
     return keys | {_CHECKSUM: _checksum(keys)}
 
 
@@ -157,29 +157,12 @@ def _with_figures(value: Any) -> Any:
     return value.as_file() if hasattr(value, "as_file") else value
 
 
-def _written(value: object) -> str:
-    """Return what stands in a file for a kind of text of ours, such as a precision."""
-    if isinstance(value, str):
-        return str(value)
-    raise TypeError(f"a {type(value).__name__} cannot be written")
-
-
-def _as_text(kind: type[Any], value: object) -> Any:
-    """Return the text ``value`` as a kind of text of ours, which may refuse it."""
-    if not isinstance(value, str):
-        raise TypeError(f"Expected `str`, got `{type(value).__name__}`")
-    try:
-        return kind(value)
-    except StageplanError as error:
-        raise ValueError(str(error)) from error
-
-
 def from_json(content: bytes, kind: type[T], origin: str) -> T:
     """Decode ``content`` as ``kind``; figures that were worked out for readers are passed over."""
     about = KINDS[kind.__name__]
     name, anew = about.name, command(about.maker)
     try:
-        value = msgspec.json.decode(content, type=kind, dec_hook=_as_text)
+        value = msgspec.json.decode(content, type=kind)
     except msgspec.ValidationError as error:
         keys = json_keys(content)
         other = next((each.name for each in KINDS.values() if each.key in keys and about.key not in keys), "")

@@ -30,7 +30,7 @@ from profiler.cli import (
     emit_json,
     execute,
     note,
-    screen,
+    quiet,
     stdout,
 )
 from profiler.commands import MODULES, again, command, typed_as
@@ -98,7 +98,7 @@ def _carry_out(models: "Models", name: str, schemes: Schemes, options: PlanOptio
     _write(plan, models, schemes, options)
     if options.json:
         return plan
-    if not screen().quiet:
+    if not quiet():
         cores = len(neighbouring_cores(usable_cores(options.cores or ()), plan.num_stages))
         _show(plan, models, {name: plans[name] for name in schemes if name in plans}, None if options.links else cores)
         if options.all:

@@ -22,7 +22,7 @@ from optimizer.planning import (
     partition_names,
 )
 from optimizer.schedule import Pace, refuse_long
-from profiler.cli import fresh_profile, note, note_anyway
+from profiler.cli import fresh_profile, kept_profile, note, note_anyway
 from profiler.errors import ConfigError, ProfilerError
 from profiler.profile import AUTO, BF16, BF16_FORM, FP32, NONE, PLAIN_FORM, Form, Profile
 from profiler.settings import Config
@@ -154,7 +154,7 @@ def profiles_of_forms(config: Config, budget_s: float | None = None) -> "Profile
 
 def _worth_it(config: Config) -> bool:
     """Say whether a plain step in bfloat16 is so much faster that it is worth a profile, if none is kept."""
-    if profiler.measure.kept_profile(config, BF16_FORM):
+    if kept_profile(config, BF16_FORM):
         return True
     core = profiler.machine.usable_cores(config.cores)[0]
     lowered = profiler.capture.captured_model(config, BF16_FORM, trained=True)

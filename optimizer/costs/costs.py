@@ -20,10 +20,11 @@ Not modelled here: what cores do to each other (``plan.noise``), and the few lay
 Source: the cost model of PipeDream (SOSP 2019, section 3.1) with the update and multi-tensor cuts added.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 
-from optimizer.costs.ideals import blocks, members_of
+from optimizer.costs.ideals import blocks
 from optimizer.schedule import PLAIN_1F1B, Pace
 from profiler.profile import INPUT, CopyCost, Layer, Profile
 
@@ -99,47 +100,58 @@ class Costs:
             return []
         return [value for value in self.values if value.maker & ~ideal == 0 and value.readers & ~ideal]
 
-    def stage_ns(self, before: int, through: int) -> int:
-        """Return cost(J, I) for J = ``before`` and I = ``through``."""
-        last = through == self.everything
-        weights_ns = self.weights_ns(last=last)
-        total = sum(weights_ns[position] for position in members_of(through & ~before)) + last * self.loss_ns
-        total += sum(value.copy_output_ns for value in self.crossing(through))
-        return total + sum(value.copy_gradient_ns for value in self.crossing(before))
+    @property
+    def layer_bytes(self) -> list[tuple[int, int, int, int, int]]:
+        """Each layer's bytes, as ``Factors.held_bytes`` takes them: frozen, learning, saved, left, casts."""
+        return [
+            (
+                own.parameter_bytes - own.learning_bytes,
+                own.learning_bytes,
+                own.saved_bytes,
+                own.left_bytes,
+                own.cast_bytes,
+            )
+            for own in self.layers
+        ]
 
 
-def costs_of(profile: Profile, pace: Pace = PLAIN_1F1B) -> Costs:
-    """Convert what a model costs to integers, as the schedule pays it."""
+def costs_of(profile: Profile, pace: Pace = PLAIN_1F1B, factor: Fraction = Fraction(1)) -> Costs:
+    """Convert what a model costs to integers, as the schedule pays it, at ``factor`` times its times."""
+
+    def times_ns(times_s: Iterable[float]) -> tuple[int, ...]:
+        return tuple(round(nanoseconds(own_s) * factor) for own_s in times_s)
+
     position = {layer.name: index for index, layer in enumerate(profile.layers)}
     edges = [(position[edge.source], position[edge.target]) for edge in profile.edges if edge.source != INPUT]
     inseparable = [[position[name] for name in group] for group in profile.inseparable]
-    forward_ns = tuple(nanoseconds(layer.forward_s) for layer in profile.layers)
-    backward_ns = tuple(nanoseconds(layer.backward_s) for layer in profile.layers)
+    layers, loss = profile.layers, profile.loss
+    backward_ns = times_ns(layer.backward_s for layer in layers)
+    loss_forward_ns, loss_backward_ns = times_ns([loss.forward_s, loss.backward_s])
     return Costs(
-        layers=profile.layers,
+        layers=layers,
         parts=tuple(blocks(len(position), edges, inseparable)),
         pace=pace,
-        forward_ns=forward_ns,
+        forward_ns=times_ns(layer.forward_s for layer in layers),
         backward_ns=backward_ns,
-        weight_gradients_ns=tuple(nanoseconds(layer.weight_gradients_s) for layer in profile.layers),
-        adding_ns=_in_backward([layer.accumulate_s for layer in profile.layers], backward_ns),
-        splitting_ns=_in_backward([layer.splitting_s for layer in profile.layers], backward_ns),
-        beside_ns=tuple(nanoseconds(layer.update_s) for layer in profile.layers),
-        in_place_ns=tuple(nanoseconds(layer.update_in_place_s) for layer in profile.layers),
-        loss_forward_ns=nanoseconds(profile.loss.forward_s),
-        loss_backward_ns=nanoseconds(profile.loss.backward_s),
-        values=_values(profile, position),
+        weight_gradients_ns=times_ns(layer.weight_gradients_s for layer in layers),
+        adding_ns=_in_backward(times_ns(layer.accumulate_s for layer in layers), backward_ns),
+        splitting_ns=_in_backward(times_ns(layer.splitting_s for layer in layers), backward_ns),
+        beside_ns=times_ns(layer.update_s for layer in layers),
+        in_place_ns=times_ns(layer.update_in_place_s for layer in layers),
+        loss_forward_ns=loss_forward_ns,
+        loss_backward_ns=loss_backward_ns,
+        values=_values(profile, position, factor),
         momenta=profile.momenta,
         heap_bytes=profile.heap_bytes,
     )
 
 
-def _in_backward(more_s: Sequence[float], backward_ns: Sequence[int]) -> tuple[int, ...]:
-    """Return what backwards take more, in nanoseconds, and not so much less that nothing is left of them."""
-    return tuple(max(-own_ns, nanoseconds(own_s)) for own_ns, own_s in zip(backward_ns, more_s, strict=True))
+def _in_backward(more_ns: Sequence[int], backward_ns: Sequence[int]) -> tuple[int, ...]:
+    """Return what backwards take more, and not so much less that nothing is left of them."""
+    return tuple(max(-own_ns, more) for own_ns, more in zip(backward_ns, more_ns, strict=True))
 
 
-def _values(profile: Profile, position: Mapping[str, int]) -> tuple[Value, ...]:
+def _values(profile: Profile, position: Mapping[str, int], factor: Fraction) -> tuple[Value, ...]:
     readers = dict.fromkeys([INPUT, *position], 0)
     for edge in profile.edges:
         if edge.kind == "data":
@@ -154,8 +166,8 @@ def _values(profile: Profile, position: Mapping[str, int]) -> tuple[Value, ...]:
             readers=readers[name],
             output_bytes=output,
             gradient_bytes=gradient,
-            copy_output_ns=copy_ns(profile.copy_cost, output),
-            copy_gradient_ns=copy_ns(profile.copy_cost, gradient),
+            copy_output_ns=round(copy_ns(profile.copy_cost, output) * factor),
+            copy_gradient_ns=round(copy_ns(profile.copy_cost, gradient) * factor),
             maker=0 if name == INPUT else 1 << position[name],
         )
         for name in [INPUT, *position]

@@ -4,15 +4,18 @@ A stage sends its activations down and its gradients up: what a message takes is
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from fractions import Fraction
 from itertools import pairwise
 
-from optimizer.costs.costs import Costs, nanoseconds
+from optimizer.costs.costs import Costs, costs_of, nanoseconds
 from optimizer.errors import OptimizerError
 from optimizer.plan import Link, NetworkProfile
+from optimizer.schedule import Pace
 from profiler.commands import command
 from profiler.profile import Profile
+
+ALIKE = Fraction(1, 20)
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,37 +44,27 @@ class Network:
     """The ranks that a plan is for.
 
     Attributes:
-        factors: What each rank takes for what takes the profile's core 1.
+        factors: What each rank takes for what takes the profile's core 1; ``costs``, what layers cost there.
         down: Of each link, towards the next rank; likewise ``up``.
     """
 
     factors: tuple[Fraction, ...]
+    costs: tuple[Costs, ...]
     down: tuple[Direction, ...]
     up: tuple[Direction, ...]
 
-    def costs_at(self, rank: int, costs: Costs) -> Costs:
-        """Return what layers cost on a rank."""
-        factor = self.factors[rank]
-        return costs if factor == 1 else _scaled(costs, factor)
 
-    def messages_ns(self, cut: int, down_bytes: int, up_bytes: int) -> tuple[int, int]:
-        """Return what the messages of a minibatch over a cut take, down and up."""
-        return self.down[cut].message_ns(down_bytes), self.up[cut].message_ns(up_bytes)
-
-
-def network_of(measured: NetworkProfile, profile: Profile) -> Network:
+def network_of(measured: NetworkProfile, profile: Profile, pace: Pace) -> Network:
     """Return the network, its cores set against that of the profile by the steps of the same model.
 
-    A core whose step lies within what is known of the profile's counts as equally fast.
+    A core whose step is within ``ALIKE`` of the profile's counts as equally fast.
     """
     _refuse_others(measured, profile)
-    alone = profile.whole_step
-    factors = []
-    for step in (rank.step for rank in measured.ranks):
-        alike = step.low_s <= alone.high_s and alone.low_s <= step.high_s
-        factors.append(Fraction(1) if alike else Fraction(nanoseconds(step.median_s), nanoseconds(alone.median_s)))
+    factors = [Fraction(nanoseconds(rank.step_s), nanoseconds(profile.whole_step_s)) for rank in measured.ranks]
+    factors = [Fraction(1) if abs(factor - 1) <= ALIKE else factor for factor in factors]
     return Network(
         factors=tuple(factors),
+        costs=tuple(costs_of(profile, pace, factor) for factor in factors),
         down=tuple(_direction(link, link.down_s) for link in measured.links),
         up=tuple(_direction(link, link.up_s) for link in measured.links),
     )
@@ -93,29 +86,3 @@ def _direction(link: Link, times_s: Sequence[float]) -> Direction:
     """Return what messages take one way, given times by the link's sizes; a larger one never takes less."""
     rising = [nanoseconds(time_s) for time_s in times_s]
     return Direction(link.sizes_bytes, tuple(max(rising[: at + 1]) for at in range(len(rising))))
-
-
-def _scaled(costs: Costs, factor: Fraction) -> Costs:
-    def scale(times_ns: tuple[int, ...]) -> tuple[int, ...]:
-        return tuple(round(time_ns * factor) for time_ns in times_ns)
-
-    return replace(
-        costs,
-        forward_ns=scale(costs.forward_ns),
-        backward_ns=scale(costs.backward_ns),
-        weight_gradients_ns=scale(costs.weight_gradients_ns),
-        adding_ns=scale(costs.adding_ns),
-        splitting_ns=scale(costs.splitting_ns),
-        beside_ns=scale(costs.beside_ns),
-        in_place_ns=scale(costs.in_place_ns),
-        loss_forward_ns=round(costs.loss_forward_ns * factor),
-        loss_backward_ns=round(costs.loss_backward_ns * factor),
-        values=tuple(
-            replace(
-                value,
-                copy_output_ns=round(value.copy_output_ns * factor),
-                copy_gradient_ns=round(value.copy_gradient_ns * factor),
-            )
-            for value in costs.values
-        ),
-    )

@@ -1,8 +1,6 @@
 """The problem of splitting a model: costs, a number of stages, and what a split has to keep to."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 
 from optimizer.costs.costs import Costs
 from optimizer.costs.ideals import members_of
@@ -58,47 +56,6 @@ class Problem:
             return max(0, int(max(even_ns, max(parts_ns) * min(factors))) - 4 * len(costs.layers))
         return max(-(-(sum(parts_ns) + self.costs.loss_ns) // self.stages), *parts_ns)
 
-    def bottleneck_ns(self, bounds: Sequence[int]) -> int:
-        """Return what the slowest stage of a split costs, over a network with the messages that it sends."""
-        return max(self.stage_ns(stage, *ends) for stage, ends in enumerate(pairwise(bounds)))
-
-    def stage_ns(self, stage: int, before: int, through: int) -> int:
-        """Return what a stage between two ideals costs."""
-        down_ns, up_ns = self.messages_ns(stage, through)[0], self.messages_ns(stage - 1, before)[1]
-        return self.costs_at(stage).stage_ns(before, through) + down_ns + up_ns
-
     def costs_at(self, stage: int) -> Costs:
         """Return what layers cost where a stage runs."""
-        return self.network.costs_at(stage, self.costs) if self.network else self.costs
-
-    def messages_ns(self, cut: int, ideal: int) -> tuple[int, int]:
-        """Return what the messages of a minibatch behind an ideal take, down and up; nothing in shared memory."""
-        if self.network is None or ideal in (0, self.costs.everything):
-            return 0, 0
-        return self.network.messages_ns(cut, *self.crossing_bytes(ideal))
-
-    def crossing_bytes(self, ideal: int) -> tuple[int, int]:
-        """Return the bytes that cross behind an ideal, down and up."""
-        crossing = self.costs.crossing(ideal)
-        return sum(value.output_bytes for value in crossing), sum(value.gradient_bytes for value in crossing)
-
-    def memory_bytes(self, bounds: Sequence[int]) -> list[int]:
-        """Return what each stage of a split needs."""
-        return [
-            self.stage_bytes(factor, before, through)
-            for factor, (before, through) in zip(self.factors, pairwise(bounds), strict=True)
-        ]
-
-    def stage_bytes(self, factor: Factors, before: int, through: int) -> int:
-        """Return memory(J, I, s) for J = ``before`` and I = ``through``."""
-        costs = self.costs
-        layers = [costs.layers[at] for at in members_of(through & ~before)]
-        held = factor.held_bytes(
-            sum(layer.parameter_bytes - layer.learning_bytes for layer in layers),
-            sum(layer.learning_bytes for layer in layers),
-            sum(layer.saved_bytes for layer in layers),
-            sum(layer.left_bytes for layer in layers),
-            sum(layer.cast_bytes for layer in layers),
-        )
-        slots = factor.before_bytes(*self.crossing_bytes(before)) + factor.behind_bytes(*self.crossing_bytes(through))
-        return held + slots + max(layer.transient_bytes for layer in layers) + costs.heap_bytes
+        return self.network.costs[stage] if self.network else self.costs

@@ -39,13 +39,13 @@ class Rounds:
         self._costs_s = {name: part.step_s for name, part in parts.items()}
         known = all(part.alone_s is not None for part in parts.values())
         self._alone_s = {name: part.alone_s or 0.0 for name, part in parts.items()} if known else self._costs_s
-        counts = set(map(_rounds, parts.values()))
+        counts = {len(part.rounds_s) for part in parts.values()}
         self.count = counts.pop() if len(counts) == 1 else 0
         if self.count < 2:
             self.count = 0
             return
-        rows = {layer.name: _samples(layer, self.count) for layer in profile.layers}
-        loss_s = _samples(profile.loss, self.count)
+        rows = {layer.name: np.array(layer.rounds_s) for layer in profile.layers}
+        loss_s = np.array(profile.loss.rounds_s)
         total = np.sum([*rows.values(), loss_s], axis=0)
         around = [total[max(0, at - AROUND) : at + AROUND + 1] for at in range(self.count)]
         pace = np.array([np.median(near) for near in around]) / (profile.one_core_s or 1.0)
@@ -81,19 +81,3 @@ class Rounds:
         if not self.count:
             return np.zeros(0)
         return np.asarray(np.sum([self._rows.get(name, np.zeros(self.count)) for name in layers], axis=0))
-
-
-def _rounds(part: Layer | Loss) -> int:
-    """Return in how many rounds a layer, or the loss, was timed; 0 where its times are not kept."""
-    return len(part.forward.samples_s) if part.forward else 0
-
-
-def _samples(part: Layer | Loss, count: int) -> Floats:
-    """Return what a part took in each round, as if its costs lay in the middle: pooled, and with casts of its own."""
-    timed = [(part.forward, part.forward_s), (part.backward, part.backward_s)]
-    timed += [(part.update, part.update_s)] if isinstance(part, Layer) else []
-    took_s = np.zeros(count)
-    for timing, cost_s in timed:
-        if timing and len(timing.samples_s) == count:
-            took_s += np.array(timing.samples_s) * (cost_s / timing.median_s if timing.median_s else 1.0)
-    return took_s

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
         BOUNDED,
         EXACT,
         Plan,
+        Prediction,
         Share,
         Stage,
         StageBytes,

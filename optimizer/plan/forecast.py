@@ -7,7 +7,6 @@ from optimizer.plan.noise import eased, relative_throughput, scaled
 from optimizer.plan.plan import Plan, Prediction, Stage
 from optimizer.schedule import (
     Duration,
-    Pace,
     Schedule,
     Span,
     by_kind,
@@ -28,9 +27,13 @@ def scheduled(plan: Plan, schedule: Schedule) -> Plan:
         held = factor.held_bytes(
             sizes.frozen_bytes, sizes.learning_bytes, sizes.saved_bytes, sizes.left_bytes, sizes.cast_bytes
         )
-        slots = factor.before_bytes(*crossing[number]) + factor.behind_bytes(*crossing[number + 1])
-        priced = paced(stage, schedule.pace, in_place=factor.casts == 1)
-        stages.append(replace(priced, memory_bytes=held + slots + sizes.transient_bytes))
+        before = factor.slot_bytes(*crossing[number], factor.before)
+        behind = factor.slot_bytes(*crossing[number + 1], factor.behind)
+        in_place = schedule.pace.updates_in_place(last=number == schedule.stages - 1)
+        update_s = stage.update_in_place_s if in_place else stage.update_beside_s
+        accumulate_s, update_s = schedule.pace.price(stage.adding_s, stage.splitting_s, update_s)
+        memory_bytes = held + before + behind + sizes.transient_bytes
+        stages.append(replace(stage, accumulate_s=accumulate_s, update_s=update_s, memory_bytes=memory_bytes))
     stages = eased(stages, plan.neighbours)
     return replace(
         plan,
@@ -41,13 +44,6 @@ def scheduled(plan: Plan, schedule: Schedule) -> Plan:
         stages=tuple(stages),
         predicted=predict(stages, plan.batch_size, schedule),
     )
-
-
-def paced(stage: Stage, pace: Pace, *, in_place: bool) -> Stage:
-    """Return a stage with the cost a minibatch of adding up gradients and updating weights under a pace."""
-    update_s = stage.update_in_place_s if in_place else stage.update_beside_s
-    accumulate_s, update_s = pace.price(stage.adding_s, stage.splitting_s, update_s)
-    return replace(stage, accumulate_s=accumulate_s, update_s=update_s)
 
 
 def predict(stages: Sequence[Stage], batch_size: int, schedule: Schedule) -> Prediction:
@@ -106,13 +102,6 @@ def waiting_words(plan: Plan) -> str:
     if pace.held < enough:
         return (
             f"for the limit on memory a stage holds {pace.held} minibatches between forward and weight gradients, "
-            f"which costs {lost:.0%} of the throughput; {enough} keep all stages busy, in {_needed(plan, enough)} MiB "
-            "a stage"
+            f"which costs {lost:.0%} of the throughput; {enough} keep all stages busy"
         )
     return ""
-
-
-def _needed(plan: Plan, held: int) -> str:
-    """Return what the largest stage takes that holds so many minibatches."""
-    whole = scheduled(plan, replace(plan.actions, pace=replace(plan.pace, held=held)))
-    return f"{max(stage.memory_bytes for stage in whole.stages) / 2**20:,.0f}"

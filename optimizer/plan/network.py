@@ -8,9 +8,9 @@ from typing import Annotated, Literal
 
 from msgspec import Meta
 
-from profiler.profile import FP32, PLAIN_FORM, Bytes, Count, Machine, Precision, Seconds, Shape, Slicing, Timing
+from profiler.profile import FP32, PLAIN_FORM, Bytes, Count, Machine, Precision, Seconds, Shape, Slicing
 
-FORMAT_VERSION: Literal[5] = 5
+FORMAT_VERSION: Literal[6] = 6
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,7 +21,7 @@ class RankFacts:
     address: str
     core: Count
     machine: Machine
-    step: Timing
+    step_s: Seconds
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,4 +63,4 @@ class NetworkProfile:
     ranks: Annotated[tuple[RankFacts, ...], Meta(min_length=2)]
     links: Annotated[tuple[Link, ...], Meta(min_length=1)]
     measured_at: str
-    format_version: Literal[5] = FORMAT_VERSION
+    format_version: Literal[6] = FORMAT_VERSION

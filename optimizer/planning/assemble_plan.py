@@ -5,11 +5,9 @@ from dataclasses import replace
 from itertools import pairwise
 
 from optimizer.costs import NANOSECONDS, Problem, Rounds, members_of, names_of
-from optimizer.plan import NetworkProfile, Plan, Stage, StageBytes
-from optimizer.plan.forecast import paced, predict
-from optimizer.plan.noise import eased
+from optimizer.plan import NetworkProfile, Plan, Prediction, Stage, StageBytes, scheduled
 from optimizer.schedule import schedule_of
-from optimizer.search import Solution
+from optimizer.search import Solution, bottleneck_ns
 from profiler.profile import Profile
 
 
@@ -34,8 +32,8 @@ def plan_of(
         rounds: How unsteady the model's layers were, and what they take beside none.
         network: What the problem's network comes from.
     """
-    needed, pace = problem.memory_bytes(bounds), problem.costs.pace
-    stages = tuple(_stage(problem, index, ends, needed[index]) for index, ends in enumerate(pairwise(bounds)))
+    pace = problem.costs.pace
+    stages = tuple(_stage(problem, index, ends) for index, ends in enumerate(pairwise(bounds)))
     stages = tuple(
         replace(
             stage,
@@ -44,10 +42,7 @@ def plan_of(
         )
         for index, stage in enumerate(stages)
     )
-    neighbours = 0 if network else profile.neighbours
-    stages = tuple(eased(stages, neighbours))
-    bottleneck_ns = problem.bottleneck_ns(bounds)
-    return Plan(
+    unpriced = Plan(
         model=profile.model,
         model_digest=profile.model_digest,
         batch_size=profile.batch_size,
@@ -64,21 +59,19 @@ def plan_of(
         planned_for=pace,
         momenta=problem.costs.momenta,
         stages=stages,
-        bottleneck_s=bottleneck_ns / NANOSECONDS,
-        predicted=predict(
-            stages,
-            profile.batch_size,
-            schedule_of(pace, len(stages), problem.minibatches),
-        ),
+        bottleneck_s=bottleneck_ns(problem, bounds) / NANOSECONDS,
+        predicted=Prediction(minibatches=problem.minibatches, throughput_samples_per_s=0.0, makespan_s=0.0),
         lower_bound_s=best.lower_bound_ns / NANOSECONDS,
         memory_limit_bytes=problem.memory_limit_bytes,
         cut_after=tuple(tuple(names_of(problem.costs, ideal)) for ideal in problem.forced),
         network=network,
-        neighbours=neighbours,
+        neighbours=0 if network else profile.neighbours,
     )
+    return scheduled(unpriced, schedule_of(pace, len(stages), problem.minibatches))
 
 
-def _stage(problem: Problem, index: int, ends: tuple[int, int], memory_bytes: int) -> Stage:
+def _stage(problem: Problem, index: int, ends: tuple[int, int]) -> Stage:
+    """Return a stage without what the schedule says: what updates cost a minibatch, and what it holds."""
     before, through = ends
     costs, members = problem.costs_at(index), members_of(through & ~before)
     last = index == problem.stages - 1
@@ -88,8 +81,10 @@ def _stage(problem: Problem, index: int, ends: tuple[int, int], memory_bytes: in
     send_forward_ns = sum(value.copy_output_ns for value in down)
     send_backward_ns = sum(value.copy_gradient_ns for value in up)
     beside_ns, in_place_ns = (sum(times[at] for at in members) for times in (costs.beside_ns, costs.in_place_ns))
-    message_down_ns, message_up_ns = (0, 0) if last else problem.messages_ns(index, through)
-    stage = Stage(
+    activation_bytes, gradient_bytes = sum(one.output_bytes for one in down), sum(one.gradient_bytes for one in down)
+    frozen, learning, saved, left, casts = map(sum, zip(*(costs.layer_bytes[at] for at in members), strict=True))
+    network = None if last else problem.network
+    return Stage(
         layers=tuple(costs.layers[at].name for at in members),
         forward_s=forward_ns / NANOSECONDS,
         backward_s=backward_ns / NANOSECONDS,
@@ -102,21 +97,19 @@ def _stage(problem: Problem, index: int, ends: tuple[int, int], memory_bytes: in
         update_in_place_s=in_place_ns / NANOSECONDS,
         send_forward_s=send_forward_ns / NANOSECONDS,
         send_backward_s=send_backward_ns / NANOSECONDS,
-        message_down_s=message_down_ns / NANOSECONDS,
-        message_up_s=message_up_ns / NANOSECONDS,
-        send_bytes=sum(value.output_bytes for value in down) + sum(value.gradient_bytes for value in up),
+        message_down_s=network.down[index].message_ns(activation_bytes) / NANOSECONDS if network else 0.0,
+        message_up_s=network.up[index].message_ns(gradient_bytes) / NANOSECONDS if network else 0.0,
+        send_bytes=activation_bytes + sum(value.gradient_bytes for value in up),
         boundary=tuple(value.name for value in down),
-        memory_bytes=memory_bytes,
+        memory_bytes=0,
         sizes=StageBytes(
-            frozen_bytes=sum(costs.layers[at].parameter_bytes - costs.layers[at].learning_bytes for at in members),
-            learning_bytes=sum(costs.layers[at].learning_bytes for at in members),
-            saved_bytes=sum(costs.layers[at].saved_bytes for at in members),
-            left_bytes=sum(costs.layers[at].left_bytes for at in members),
-            cast_bytes=sum(costs.layers[at].cast_bytes for at in members),
+            frozen_bytes=frozen,
+            learning_bytes=learning,
+            saved_bytes=saved,
+            left_bytes=left,
+            cast_bytes=casts,
             transient_bytes=max(costs.layers[at].transient_bytes for at in members) + costs.heap_bytes,
-            activation_bytes=sum(value.output_bytes for value in down),
-            gradient_bytes=sum(value.gradient_bytes for value in down),
+            activation_bytes=activation_bytes,
+            gradient_bytes=gradient_bytes,
         ),
     )
-    pace = costs.pace
-    return paced(stage, pace, in_place=pace.updates_in_place(last=last))

@@ -11,7 +11,7 @@ from itertools import accumulate, pairwise
 
 from optimizer.costs import NANOSECONDS, Costs, costs_of
 from optimizer.schedule import PLAIN_1F1B, Pace
-from profiler.profile import Layer, Profile, Slicing
+from profiler.profile import Layer, Profile, Slicing, slicing_of
 
 NEAR = 0.02
 """Of an even share: how near to a layer's end a place counts as there."""
@@ -53,7 +53,7 @@ def even_slicing(profile: Profile, stages: int, pace: Pace = PLAIN_1F1B) -> Slic
         least = max(layer.features * near_s / layer.step_s, 0.5)
         if least < place < layer.features - least:
             places.setdefault(layer, set()).add(place)
-    return Slicing.of(
+    return slicing_of(
         {
             layer.name: tuple(b - a for a, b in pairwise([0, *sorted(cuts), layer.features]))
             for layer, cuts in places.items()

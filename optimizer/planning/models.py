@@ -55,7 +55,7 @@ class ModelRequest:
         cut_after: Forced cuts of the plan, which are cuts of the model that it comes to be for.
     """
 
-    slicing: Slicing | Literal["auto"] = AUTO
+    slicing: Slicing = AUTO
     precision: PrecisionName = AUTO
     cut_after: Sequence[Sequence[str]] = ()
 
@@ -77,7 +77,7 @@ def model_request(
             f"{plain_only} knows whole layers only, and --slice {slicing} cuts some inside; leave one out"
         )
     if plain_only or (cut_after and wanted == AUTO):
-        wanted = Slicing()
+        wanted = ""
     if plain_only and precision == AUTO:
         precision = FP32
     return ModelRequest(slicing=wanted, precision=precision, cut_after=cut_after)
@@ -193,11 +193,11 @@ class _Choice:
         if wanted == AUTO:
             whole = self.forced(profile)
             return whole, *self.sliced(whole)
-        named = self.profile_of(Form(Slicing(wanted), profile.precision))
+        named = self.profile_of(Form(wanted, profile.precision))
         if named is None and self.request.precision == AUTO and profile.form.lowered:
             return self.planner_for(profile), None, "not profiled"
         if named is None:
-            cut = typed_for(profile.typed, Form(Slicing(wanted), profile.precision))
+            cut = typed_for(profile.typed, Form(wanted, profile.precision))
             raise ConfigError(
                 f"the profile is of {profile.model} with its layers whole, and --slice {wanted} cuts some inside; plan "
                 f"for the profile that comes of {again('profile', cut)}"

@@ -19,7 +19,7 @@ from optimizer.plan import BOUNDED, EXACT, NetworkProfile, Plan
 from optimizer.planning.assemble_plan import plan_of
 from optimizer.planning.schemes import scheme_cuts
 from optimizer.schedule import ASYNCHRONOUS, PLAIN_1F1B, Pace
-from optimizer.search import Candidates, Solution, candidates_of, solve, why_none
+from optimizer.search import Candidates, Solution, bottleneck_ns, candidates_of, solve, why_none
 from profiler.profile import Profile
 from profiler.report import counted
 
@@ -81,7 +81,7 @@ class Planner:
                 f"the network profile is of {len(network.ranks)} ranks and {stages} stages are wanted; use --stages "
                 f"{len(network.ranks)}, or measure one of {stages} ranks"
             )
-        integers = network_of(network, profile) if network else None
+        integers = network_of(network, profile, pace) if network else None
         self.free = Problem(self.costs, stages, minibatches, network=integers)
         self._limited = replace(self.free, memory_limit_bytes=memory_limit_bytes, forced=forced)
 
@@ -117,7 +117,7 @@ class Planner:
     def bottleneck_s(self) -> float | None:
         """The slowest stage of the best split; None where no split keeps to the limits."""
         try:
-            return self.problem.bottleneck_ns(self.best.bounds) / NANOSECONDS
+            return bottleneck_ns(self.problem, self.best.bounds) / NANOSECONDS
         except PartitionError:
             return None
 
@@ -168,7 +168,7 @@ class Planner:
     @cached_property
     def _optimized(self) -> Plan:
         bounds = self.best.bounds
-        proven = self.problem.bottleneck_ns(bounds) == self.best.lower_bound_ns
+        proven = bottleneck_ns(self.problem, bounds) == self.best.lower_bound_ns
         return self._plan(EXACT if proven else BOUNDED, self.problem, bounds, self.best)
 
     @cached_property

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from optimizer.costs import NANOSECONDS, members_of
 from optimizer.plan import BOUNDED, EXACT, Plan, distinct, waiting_words
 from optimizer.planning import LOWERED, OPTIMIZED, OTHER_PLANNERS, SLICED, Models, Planner, why_full, why_whole
-from profiler.profile import BF16, FP32, Profile
+from profiler.profile import BF16, FP32, Profile, pieces_of
 from profiler.report import ResultTable, counted, mib, ms
 
 if TYPE_CHECKING:
@@ -92,7 +92,7 @@ def not_these_cores(stages: int, cores: int | None, remedy: str) -> str:
 def _too_loud(plan: Plan, profile: Profile, alone: Profile) -> str:
     """Say why nothing is promised, if the profile is of a machine that was too loud to tell; else nothing."""
     if profile.loud:
-        why = f"what a stage takes is known to ±{profile.uncertainty:.0%} only"
+        why = f"what a stage takes is known to {profile.known_to} only"
     elif _cannot_be(plan, alone):
         why = "by the profile so many stages would be faster than so many cores can be"
     else:
@@ -106,7 +106,7 @@ def _claim(plan: Plan, profile: Profile | None, rivals: Mapping[str, Plan]) -> s
     if plan.optimal and faster and promised(rivals[faster]) > (1 + EQUAL) * promised(plan):
         short = f"over {counted(plan.predicted.minibatches, 'minibatch')} {faster} is expected to be faster"
         return f"the most even split for this profile, but {short}"
-    known = f" (known to ±{profile.uncertainty:.0%})" if profile and profile.uncertainty else ""
+    known = f" (known to {profile.known_to})" if profile and profile.uncertainty else ""
     if plan.optimal:
         return f"the best split{plan.limits} for this profile{known}"
     return f"at most {plan.gap:.1%} slower than the best split{plan.limits} for this profile{known}"
@@ -269,7 +269,7 @@ def model_sentences(models: Models, names: Iterable[str] = (LOWERED,)) -> tuple[
 def _blocks(planner: "Planner") -> str:
     return " and ".join(
         f"{layer} into {pieces[0] if len(pieces) == 1 else len(pieces)} blocks"
-        for layer, pieces in planner.profile.slicing.pieces.items()
+        for layer, pieces in pieces_of(planner.profile.slicing).items()
     )
 
 

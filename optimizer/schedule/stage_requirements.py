@@ -87,13 +87,10 @@ class Factors:
         held = frozen + learning * self.learning + (saved - casts) * self.saved + casts * self.casts
         return held + left * self.left
 
-    def behind_bytes(self, activations: Amount, gradients: Amount) -> Amount:
-        """Return what the slots behind the stage take, given the bytes that cross the cut there, down and up."""
-        return activations * self.behind[0] + gradients * self.behind[1]
-
-    def before_bytes(self, activations: Amount, gradients: Amount) -> Amount:
-        """Return likewise what the slots before the stage take."""
-        return activations * self.before[0] + gradients * self.before[1]
+    @staticmethod
+    def slot_bytes(activations: Amount, gradients: Amount, slots: tuple[int, int]) -> Amount:
+        """Return what ``slots`` take, ``behind`` or ``before``, given the bytes that cross the cut, down and up."""
+        return activations * slots[0] + gradients * slots[1]
 
 
 def factors(schedule: Schedule, stage: int, momenta: int) -> Factors:

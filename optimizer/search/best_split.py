@@ -21,7 +21,7 @@ from optimizer.costs import Problem
 from optimizer.errors import InfeasibleError, PartitionError
 from optimizer.search.candidates import Candidates
 from optimizer.search.dynamic_program import best_chain, smallest_behind
-from optimizer.search.stage_table import NEVER, Integers, StageTable
+from optimizer.search.stage_table import NEVER, Integers, StageTable, bottleneck_ns
 
 MEBIBYTE = 1 << 20
 
@@ -51,7 +51,7 @@ def solve(problem: Problem, candidates: Candidates) -> Solution | None:
     if places is None:
         return None
     bounds = tuple(candidates.ideals[at] for at in (0, *places, len(candidates.ideals) - 1))
-    low_ns = problem.bottleneck_ns(bounds) if candidates.complete else problem.simple_bound_ns
+    low_ns = bottleneck_ns(problem, bounds) if candidates.complete else problem.simple_bound_ns
     return Solution(bounds, low_ns)
 
 

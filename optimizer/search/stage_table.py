@@ -57,18 +57,11 @@ class StageTable:
 
     def memory_bytes(self, stage: int) -> Integers:
         """Return what a stage needs, in bytes."""
-        factor, layers = self._problem.factors[stage], self._problem.costs.layers
         if ("memory", stage) not in self._kept:
-            frozen = self.sums([layer.parameter_bytes - layer.learning_bytes for layer in layers])
-            learning = self.sums([layer.learning_bytes for layer in layers])
-            saved = self.sums([layer.saved_bytes for layer in layers])
-            left = self.sums([layer.left_bytes for layer in layers])
-            casts = self.sums([layer.cast_bytes for layer in layers])
-            held = factor.held_bytes(frozen, learning, saved, left, casts)
-            self._kept["memory", stage] = (
-                held + factor.behind_bytes(*self._bytes),
-                held - factor.before_bytes(*self._bytes),
-            )
+            factor = self._problem.factors[stage]
+            held = factor.held_bytes(*self.sums(self._problem.costs.layer_bytes).T)
+            behind, before = (factor.slot_bytes(*self._bytes, slots) for slots in (factor.behind, factor.before))
+            self._kept["memory", stage] = held + behind, held - before
         needed = self.differences(*self._kept["memory", stage])
         return np.where(needed < NEVER, needed + self._transients + self._problem.costs.heap_bytes, NEVER)
 
@@ -88,8 +81,8 @@ class StageTable:
         down, up = (self._crossing @ np.array(amounts, dtype=np.int64)).T
         return down, up
 
-    def sums(self, weights: Sequence[int] | Integers) -> Integers:
-        """Return for each candidate the sum of its layers' weights."""
+    def sums(self, weights: Sequence[int] | Sequence[Sequence[int]]) -> Integers:
+        """Return for each candidate the sum of its layers' weights, or of each kind of these."""
         return self._members.astype(np.int64) @ np.array(weights, dtype=np.int64)
 
     def differences(self, keys: Integers, heights: Integers) -> Integers:
@@ -117,6 +110,12 @@ class StageTable:
             count = _product(self._members, (transients >= level).astype(np.float32))
             largest[count[None, :] > count[:, None]] = level
         return largest
+
+
+def bottleneck_ns(problem: Problem, bounds: Sequence[int]) -> int:
+    """Return what the slowest stage of a split costs, over a network with the messages that it sends."""
+    table = StageTable(problem, bounds)
+    return max(int(table.time_ns(stage)[stage, stage + 1]) for stage in range(problem.stages))
 
 
 def _members(ideals: Sequence[int], layers: int) -> Floats:

@@ -12,7 +12,7 @@ from torch.autograd.graph import saved_tensors_hooks
 
 from profiler.capture.undo import untouched
 from profiler.errors import ModelError
-from profiler.execution import ONE_TENSOR, Inputs
+from profiler.execution import ONE_TENSOR, Inputs, storage_of
 from profiler.machine import free_to_this_process
 from profiler.settings import Config
 
@@ -59,14 +59,10 @@ def _saved_bytes(model: nn.Module, inputs: Tensor, called: Inputs = ONE_TENSOR) 
     storages = {}  # which are held, so that no address is used twice
 
     def keep(tensor: Tensor) -> Tensor:
-        storages[_storage(tensor)] = tensor.untyped_storage()
+        storages[storage_of(tensor)] = tensor.untyped_storage()
         return tensor
 
     with untouched(model), saved_tensors_hooks(keep, lambda tensor: tensor):
-        own = {_storage(tensor) for tensor in (inputs, *model.parameters(), *model.buffers())}
+        own = {storage_of(tensor) for tensor in (inputs, *model.parameters(), *model.buffers())}
         called.call(model, inputs)
     return sum(storage.nbytes() for key, storage in storages.items() if key not in own)
-
-
-def _storage(tensor: Tensor) -> int:
-    return tensor.untyped_storage().data_ptr()

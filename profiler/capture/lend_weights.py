@@ -10,22 +10,17 @@ share a weight, such as convolutions, stay together, and so do those that share 
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 from torch import Tensor, nn
-from torch.fx.node import map_aggregate
 
 from profiler.execution import Attribute, Functional, Operation, Ref, fetch_attribute, is_plain
 
 
-@dataclass(frozen=True, slots=True)
-class Lend:
-    """Hands a weight on as a value."""
-
-    def __call__(self, weight: Tensor) -> Tensor:
-        """Return the weight."""
-        return weight.view_as(weight)
+def lend(weight: Tensor) -> Tensor:
+    """Hand a weight on as a value."""
+    return weight.view_as(weight)
 
 
 def with_lent_weights(model: nn.Module, operations: Sequence[Operation]) -> tuple[Operation, ...]:
@@ -54,7 +49,7 @@ def with_lent_weights(model: nn.Module, operations: Sequence[Operation]) -> tupl
             for at, borrower in zip(others, borrowing, strict=True):
                 made[at] = borrower
             lending.setdefault(owner, []).append(
-                Operation(index=0, name=name, kind="Lent", target=Lend(), args=(Attribute(path),), kwargs={})
+                Operation(index=0, name=name, kind="Lent", target=lend, args=(Attribute(path),), kwargs={})
             )
     if not lending:
         return tuple(operations)
@@ -80,9 +75,7 @@ def _borrowing(operation: Operation, path: str, name: str, model: nn.Module, fir
             own = isinstance(leaf, Attribute) and first.get(id(fetch_attribute(model, leaf.path))) == path
             return Ref(name) if own else leaf
 
-        args: Any = map_aggregate(operation.args, lent)
-        kwargs: Any = map_aggregate(operation.kwargs, lent)
-        return replace(operation, args=args, kwargs=kwargs)
+        return operation.with_leaves(lent)
     if (
         prefix is None
         or operation.kwargs

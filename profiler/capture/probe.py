@@ -5,16 +5,14 @@ counter moved); and which values share a storage. Ideals reorder layers, so an i
 earlier readers of what it overwrites.
 """
 
-import dataclasses
 from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.fx.node import map_aggregate
 
 from profiler.errors import CaptureError, one_line
-from profiler.execution import Operation, Ref, fetch_attribute, run_layer, spec_of
+from profiler.execution import Operation, Ref, fetch_attribute, run_layer, spec_of, storage_of
 from profiler.execution.graph import out_of_place
 from profiler.machine import shortage
 from profiler.profile import INPUT, Edge
@@ -34,7 +32,7 @@ class Probe:
         self.values: dict[str, Any] = {INPUT: sample.clone()}
         self.specs = {INPUT: spec_of(INPUT, sample)}
         self.roots: dict[str, str] = {INPUT: INPUT}
-        self.owners = {_storage(self.values[INPUT]): INPUT}
+        self.owners = {storage_of(self.values[INPUT]): INPUT}
         self.overwrites: dict[str, str] = {}
         self.uses_rng: set[str] = set()
         self.order: list[Edge] = []
@@ -74,7 +72,7 @@ class Probe:
             self._overwritten(position, name)
 
     def _root(self, name: str, output: Any) -> str:
-        where = _storage(output)
+        where = storage_of(output)
         return self.owners.setdefault(where, name) if where else name
 
     def _overwritten(self, position: int, written: str) -> None:
@@ -112,10 +110,4 @@ def _read_instead(operation: Operation, old: str, new: str) -> Operation:
     def swap(leaf: Any) -> Any:
         return Ref(new) if leaf == Ref(old) else leaf
 
-    args: Any = map_aggregate(operation.args, swap)
-    kwargs: Any = map_aggregate(operation.kwargs, swap)
-    return dataclasses.replace(operation, args=args, kwargs=kwargs)
-
-
-def _storage(value: Any) -> int:
-    return value.untyped_storage().data_ptr() if isinstance(value, Tensor) else 0
+    return operation.with_leaves(swap)

@@ -13,7 +13,6 @@ from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
-from torch.fx.node import map_aggregate
 
 from profiler.errors import ConfigError, suggest
 from profiler.execution import (
@@ -29,7 +28,7 @@ from profiler.execution import (
     part_names,
     spec_of,
 )
-from profiler.profile import INPUT, Edge, Pieces, Slicing
+from profiler.profile import INPUT, Edge, Pieces, Slicing, pieces_of
 
 OTHER_KIND = "only linear layers and convolutions have output features of their own"
 
@@ -84,7 +83,7 @@ def sliced_model(captured: Captured, slicing: Slicing) -> Captured:
     Parameters of a block are named below its layer, ``classifier.1.block0.weight``; ``state_dict`` of the model has the
     layer's own keys. Seeds of random layers and the digest are those of the model whose layers are whole.
     """
-    for layer, pieces in slicing.pieces.items():
+    for layer, pieces in pieces_of(slicing).items():
         captured = _cut(captured, layer, _lengths(layer, pieces, sliceable(captured)))
     return replace(captured, form=replace(captured.form, slicing=slicing))
 
@@ -187,8 +186,7 @@ def _reading(operation: Operation, renamed: Mapping[str, str]) -> Operation:
 
     if not set(operation.reads()) & set(renamed):
         return operation
-    args, kwargs = map_aggregate(operation.args, rename), map_aggregate(operation.kwargs, rename)  # type: ignore[arg-type]
-    return replace(operation, args=args, kwargs=kwargs)
+    return operation.with_leaves(rename)
 
 
 def _specs(

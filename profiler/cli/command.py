@@ -8,7 +8,7 @@ import sys
 import traceback
 from collections.abc import Callable
 
-from profiler.cli.console import Screen, on_screen
+from profiler.cli.console import keeping_quiet
 from profiler.cli.declare import OptionsT, parsed
 from profiler.errors import StageplanError, one_line, printable
 from profiler.machine import ending_in_order
@@ -28,7 +28,7 @@ def execute(namespace: argparse.Namespace, kind: type[OptionsT], run: Callable[[
             stream.reconfigure(errors="replace")  # a table has signs that not every encoding knows
     options = parsed(namespace, kind)
     try:
-        with ending_in_order(), on_screen(Screen(quiet=options.quiet)):
+        with ending_in_order(), keeping_quiet(options.quiet):
             code = run(options)
             sys.stdout.flush()
     except StageplanError as error:

@@ -8,7 +8,6 @@ import textwrap
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from profiler.files import to_json
@@ -18,29 +17,22 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 
-@dataclass(frozen=True, slots=True)
-class Screen:
-    """What is to be seen."""
-
-    quiet: bool = False
+_QUIET: ContextVar[bool] = ContextVar("quiet", default=False)
 
 
-_SCREEN: ContextVar[Screen] = ContextVar("screen")
-
-
-def screen() -> Screen:
-    """Return what is to be seen here: all, where nothing else was said."""
-    return _SCREEN.get(Screen())
+def quiet() -> bool:
+    """Say whether results alone are to be seen here."""
+    return _QUIET.get()
 
 
 @contextmanager
-def on_screen(wanted: Screen) -> Iterator[None]:
-    """Show what is ``wanted`` for as long as the context lasts."""
-    before = _SCREEN.set(wanted)
+def keeping_quiet(wanted: bool) -> Iterator[None]:  # noqa: FBT001 - its only parameter
+    """Show results alone, or all, for as long as the context lasts."""
+    before = _QUIET.set(wanted)
     try:
         yield
     finally:
-        _SCREEN.reset(before)
+        _QUIET.reset(before)
 
 
 def stdout() -> "Console":
@@ -57,7 +49,7 @@ def live_console() -> "Console | None":
     from rich.console import Console
 
     console = Console(stderr=True)
-    return console if console.is_terminal and not screen().quiet else None
+    return console if console.is_terminal and not quiet() else None
 
 
 @contextmanager
@@ -78,7 +70,7 @@ def progress(title: str, total: float) -> Iterator[Callable[[float, str], None]]
 
 def note(text: str) -> None:
     """Print what is going on to stderr."""
-    if not screen().quiet:
+    if not quiet():
         note_anyway(text)
 
 

@@ -62,11 +62,9 @@ class Options:
 
     Attributes:
         HEADING: The heading of ``--help`` for a class's own options.
-        INSTEAD: What to do in the place of options that are looked for, and are not there.
     """
 
     HEADING: ClassVar[str] = "more"
-    INSTEAD: ClassVar[Mapping[str, str]] = {}
 
     quiet: Annotated[bool, switch("no progress, notes or tables")] = False
     debug: Annotated[bool, switch("show where an error came from")] = False
@@ -97,7 +95,6 @@ def add_options(parser: Parser, kind: type[Options]) -> None:
     settings = ", ".join(kind.settings())
     more = textwrap.wrap(f"settings of a --config FILE only: {settings}", WIDTH) if settings else []
     parser.epilog = "\n".join([*more, *(f"example: {parser.prog} {words}" for words in parser.examples)])
-    parser.instead = kind.INSTEAD
 
 
 def _by_class(kind: type[Options]) -> Iterator[tuple[type[Any], dict[str, Declared]]]:

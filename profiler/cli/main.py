@@ -9,10 +9,11 @@ import profiler.machine
 import profiler.measure
 import profiler.report
 from profiler.cli.command import execute
-from profiler.cli.console import emit_json, note, note_anyway, progress, screen, stdout
+from profiler.cli.console import emit_json, note, note_anyway, progress, quiet, stdout
 from profiler.cli.declare import add_options, duration, option, positive, switch
 from profiler.cli.options import CommonOptions, configs
 from profiler.cli.parser import Parser
+from profiler.cli.profile_cache import path_for
 from profiler.commands import MODULES, again, command, typed_as
 from profiler.errors import ConfigError
 from profiler.files import to_json, write_whole
@@ -85,9 +86,9 @@ def profile_all(options: ProfileOptions) -> int:
             )
             write_whole(place, to_json(profile))
             profiles.append(profile)
-            for warning in profile_warnings(profile) if options.json or screen().quiet else []:  # else below the table
+            for warning in profile_warnings(profile) if options.json or quiet() else []:  # else below the table
                 note_anyway(f"{config.name}: {warning}")
-            if not options.json and not screen().quiet:
+            if not options.json and not quiet():
                 profiler.report.show_profile(profile, stdout(), None if options.all else options.top)
                 stdout().print(f"Next: {again('plan', profile.typed)}", soft_wrap=True)
             note(f"{config.name}: kept in {place}")
@@ -99,7 +100,7 @@ def _places(wanted: list[Config], output: Path | None) -> list[Path]:
     """Return where each model's profile goes."""
     if output is None or output.is_dir() or not output.suffix:
         return [
-            profiler.measure.path_for(
+            path_for(
                 replace(config, profiles=str(output or config.profiles)), form_named(config.slice, config.precision)
             )
             for config in wanted

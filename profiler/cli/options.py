@@ -1,7 +1,5 @@
 """The options that all commands share, and the configurations and profiles that they stand for."""
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Annotated, ClassVar
@@ -9,12 +7,11 @@ from typing import Annotated, ClassVar
 import profiler.capture
 import profiler.execution
 import profiler.machine
-import profiler.measure
-from profiler.cli.console import note, progress
+from profiler.cli.console import note
 from profiler.cli.declare import Options, core_list, option, positive, shape, switch
 from profiler.commands import option_words
 from profiler.errors import ConfigError
-from profiler.profile import AUTO, BF16, FP32, PLAIN_FORM, Form, Profile, form_named
+from profiler.profile import AUTO, BF16, FP32, form_named
 from profiler.settings import Config, config, load_all
 
 
@@ -66,6 +63,10 @@ class CommonOptions(ResultOptions):
         return [field.name for field in fields(Config) if field.name not in ours]
 
 
+KEYS = [field.name for field in fields(CommonOptions) if field.name in {own.name for own in fields(Config)} - {"model"}]
+"""The keys of a configuration that options of every command stand for."""
+
+
 def configs(options: CommonOptions, default: tuple[str, ...] = ()) -> list[Config]:
     """Return a configuration for each model (and batch size) asked for, with the command line's values in place."""
     names = options.model or (() if options.config else default)
@@ -84,34 +85,8 @@ def configs(options: CommonOptions, default: tuple[str, ...] = ()) -> list[Confi
 
 def _as_typed(own: Config, options: CommonOptions) -> Config:
     """Return a configuration with the options that stand for it on the command line of any of our commands."""
-    keys = (
-        "batch_size",
-        "image_size",
-        "sample_shape",
-        "vocabulary",
-        "precision",
-        "slice",
-        "stages",
-        "cores",
-        "profiles",
-    )
     named = {"config": options.config} if options.config else {"model": own.model}
-    return replace(own, typed=option_words(**named, **{key: getattr(options, key) for key in keys}))
-
-
-def fresh_profile(config: Config, form: Form = PLAIN_FORM, *, budget_s: float | None = None) -> Profile:
-    """Return the kept profile of a form that still fits, or measure one and keep it, with a progress bar.
-
-    It is measured beside as many busy cores as will run the other stages.
-    """
-
-    @contextmanager
-    def bar() -> Iterator[Callable[[float], None]]:
-        with progress("profile", 1) as advance:
-            yield lambda share: advance(share, config.name)
-
-    cores = profiler.machine.neighbouring_cores(profiler.machine.usable_cores(config.cores), config.stages)
-    return profiler.measure.profile_for(config, form, cores, bar, note, budget_s=budget_s)
+    return replace(own, typed=option_words(**named, **{key: getattr(options, key) for key in KEYS}))
 
 
 NO_INSTRUCTIONS = "this core has neither AMX nor AVX-512-BF16, so bfloat16 takes it longer than float32"

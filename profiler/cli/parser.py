@@ -2,7 +2,7 @@
 
 import argparse
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, NoReturn
 
 from profiler.errors import suggest
@@ -13,7 +13,6 @@ class Parser(argparse.ArgumentParser):
 
     Attributes:
         examples: What could be typed, without the command's name; a parser of commands has none.
-        instead: What to do in the place of options that there are not.
     """
 
     def __init__(self, *, examples: Sequence[str] = (), **how: Any) -> None:
@@ -21,7 +20,6 @@ class Parser(argparse.ArgumentParser):
         super().__init__(formatter_class=argparse.RawDescriptionHelpFormatter, **how)
         self._negative_number_matcher = re.compile(r"-\.?\d")  # -3s, too, is a value, and is refused as one
         self.examples = examples
-        self.instead: Mapping[str, str] = {}
 
     def error(self, message: str) -> NoReturn:
         """Print the complaint and exit with 2."""
@@ -33,7 +31,6 @@ class Parser(argparse.ArgumentParser):
         """Parse, and refuse what is not known, with a near match."""
         options, unknown = super().parse_known_args(args, namespace)
         if unknown:
-            flag = unknown[0].partition("=")[0]
-            instead = f"; {self.instead[flag]}" if flag in self.instead else suggest(flag, self._option_string_actions)
-            self.error(f"unrecognized arguments: {' '.join(unknown)}{instead}")
+            near = suggest(unknown[0].partition("=")[0], self._option_string_actions)
+            self.error(f"unrecognized arguments: {' '.join(unknown)}{near}")
         return options, unknown

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
         fetch_attribute,
         leaves,
         spec_of,
+        storage_of,
     )
     from profiler.execution.inputs import ONE_TENSOR, Inputs, Taken, called_with, inputs_like, samples_in
     from profiler.execution.layer import layer_seed, run_layer

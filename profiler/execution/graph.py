@@ -3,10 +3,10 @@
 import copy
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.fx.node import map_aggregate
 
 from profiler.execution.inputs import ONE_TENSOR, Inputs
@@ -73,6 +73,11 @@ class Applied:
         return self.function.apply(*args, **kwargs)
 
 
+def storage_of(value: Any) -> int:
+    """Return the address of a tensor's storage, which its views share; 0 of what is no tensor."""
+    return value.untyped_storage().data_ptr() if isinstance(value, Tensor) else 0
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Operation:
     """One layer, ready to run.
@@ -97,6 +102,12 @@ class Operation:
         """Return the values it reads, each once, in argument order."""
         names = dict.fromkeys(leaf.layer for leaf in leaves((self.args, self.kwargs)) if isinstance(leaf, (Ref, Size)))
         return list(names)
+
+    def with_leaves(self, changed: Callable[[Any], Any]) -> Self:
+        """Return the same layer with each of its arguments, however deep they lie, as ``changed`` returns it."""
+        args: Any = map_aggregate(self.args, changed)
+        kwargs: Any = map_aggregate(dict(self.kwargs), changed)
+        return replace(self, args=args, kwargs=kwargs)
 
     @property
     def settings(self) -> str:

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from profiler.execution.autocast import forget_casts, in_float32
 from profiler.execution.gradient_place import LARGE_BYTES, GradientPlace, cast_place, give_place, keep_cast
+from profiler.execution.graph import storage_of
 from profiler.execution.segment import Place
 from profiler.execution.split_backward import Later, Left, let_leave
 from profiler.execution.weight_update import Moments, norm_scale, write_next
@@ -144,16 +145,16 @@ class WeightVersions:
         return {path: torch.linalg.vector_norm(gradients[path]) for path in paths if path in gradients}
 
     @torch.no_grad()
-    def write(self, used: int, paths: Iterable[str], scale: Tensor | None = None) -> None:
-        """Do the part of an update that belongs to the parameters ``paths``; ``advance`` follows the last part."""
-        self._write(used, paths, (self.newest + 1) % self.slots, scale)
+    def write(self, used: int, paths: Iterable[str], scale: Tensor | None = None, *, in_place: bool = False) -> None:
+        """Do the part of an update that belongs to the parameters ``paths``; ``advance`` follows the last part.
 
-    @torch.no_grad()
-    def overwrite(self, used: int, paths: Iterable[str]) -> None:
-        """Do the part of an update that belongs to ``paths`` as a ring of one version does: in place."""
-        self._write(used, paths, self.newest % self.slots)
-
-    def _write(self, used: int, paths: Iterable[str], slot: int, scale: Tensor | None = None) -> None:
+        Args:
+            used: The version whose gradients are taken.
+            paths: The parameters.
+            scale: What gradients are multiplied by; None: what the rule's bound of their norm says.
+            in_place: Whether to overwrite the newest version, as a ring of one does.
+        """
+        slot = (self.newest if in_place else self.newest + 1) % self.slots
         if self.rule.clip_norm and scale is None:
             scale = norm_scale(list(self.norms(used, paths).values()), self.rule.clip_norm)
         held, following = self._ring[used % self.slots], self._tensors[slot]
@@ -186,9 +187,9 @@ class WeightVersions:
 
     def keep_gradients(self, used: int, received: Iterable[Tensor]) -> None:
         """Copy what lies in memory that was ``received``, and is filled anew before the next update."""
-        places = {tensor.untyped_storage().data_ptr() for tensor in received}
+        places = {storage_of(tensor) for tensor in received}
         for parameter in self._ring[used % self.slots].values():
-            if parameter.grad is not None and parameter.grad.untyped_storage().data_ptr() in places:
+            if parameter.grad is not None and storage_of(parameter.grad) in places:
                 parameter.grad = parameter.grad.clone()
 
     def give_gradients(self, used: int, gradients: Mapping[str, Tensor]) -> None:

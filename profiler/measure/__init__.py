@@ -6,8 +6,7 @@ from profiler.public import on_demand
 
 if TYPE_CHECKING:
     from profiler.measure.measure import measure_profile, measure_step, times_as_fast
-    from profiler.measure.profile_cache import kept_profile, path_for, profile_for
-    from profiler.measure.stepper import Clocks, stepper_for
-    from profiler.measure.yardstick import Yardstick
+    from profiler.measure.stepper import stepper_for
+    from profiler.measure.yardstick import step_timer
 else:
     __getattr__ = on_demand(__name__)

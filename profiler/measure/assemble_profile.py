@@ -2,8 +2,7 @@
 
 import mmap
 import statistics
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+import time
 from datetime import UTC, datetime
 
 import numpy as np
@@ -15,57 +14,39 @@ from profiler.machine import this_machine
 from profiler.measure.count_work import Counts
 from profiler.measure.memory import Memory
 from profiler.measure.neighbours import REST_EVERY
-from profiler.measure.split_steps import SplitSteps
+from profiler.measure.round_timer import RoundTimer
 from profiler.profile import INPUT, CopyCost, Layer, Loss, Profile, typed_for
 from profiler.rounds import (
     LOSS,
-    Samples,
-    StepShares,
+    USUAL,
     closure_error,
     doubt_of,
     foreign_load,
     layer_times,
-    step_shares,
+    step_costs,
     step_totals,
-    timing,
 )
 from profiler.settings import Config
 
-KINDS = ("forward", "backward", "update")
+Costs = dict[tuple[str, int], float]
+"""What each part of a step takes, in seconds, by its kind and its layer's position."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Measured:
-    """All that was measured of one model, of its layers in order.
-
-    Attributes:
-        samples: Rounds beside busy cores; ``alone``, in rounds beside none, if there were others.
-        split: Steps whose backward was split.
-    """
-
-    config: Config
-    captured: Captured
-    core: int
-    affinity: tuple[int, ...]
-    copy_cost: CopyCost
-    memory: Memory | None
-    samples: Samples
-    alone: Samples
-    counts: Counts
-    in_place_shares: Sequence[float]
-    accumulation_s: Sequence[float]
-    casting_s: Sequence[float]
-    neighbours: int
-    split: SplitSteps
-
-
-def profile_of(measured: Measured) -> Profile:
-    """Return the profile of a model: each layer's times with their spread, bytes, operations and memory."""
-    config, captured = measured.config, measured.captured
-    samples = measured.samples
-    shares, alone = _shares(measured)
-    whole_step = timing(measured.alone.whole_step or samples.whole_step)
-    doubt = doubt_of(layer_times(samples), config.stages)
+def profile_of(
+    config: Config,
+    captured: Captured,
+    core: int,
+    rounds: RoundTimer,
+    *,
+    counts: Counts,
+    memory: Memory | None,
+    copy_cost: CopyCost,
+) -> Profile:
+    """Return the profile of a model: each layer's times, bytes, operations and memory."""
+    samples = rounds.samples
+    costs_s, alone_s = _costs(rounds)
+    whole_step_s = float(np.median(rounds.alone.whole_step or samples.whole_step))
+    doubt = doubt_of(layer_times(samples), config.stages, *USUAL)
     return Profile(
         model=config.name,
         model_digest=captured.digest,
@@ -79,20 +60,23 @@ def profile_of(measured: Measured) -> Profile:
         update_rule=config.rule.kind,
         momenta=config.rule.momenta,
         machine=this_machine(),
-        core=measured.core,
-        affinity=measured.affinity,
-        layers=_layers(measured, shares, alone),
+        core=core,
+        layers=_layers(captured, rounds, (costs_s, alone_s), counts, memory),
         edges=captured.edges,
         inseparable=captured.inseparable,
         outputs=captured.outputs,
-        loss=_loss(shares, alone),
-        copy_cost=measured.copy_cost,
+        loss=Loss(
+            forward_s=costs_s["forward", LOSS],
+            backward_s=costs_s["backward", LOSS],
+            alone_s=_layer_s(alone_s, LOSS),
+            rounds_s=samples.took_s(LOSS),
+        ),
+        copy_cost=copy_cost,
         input_bytes=captured.specs[INPUT].bytes,
-        peak_memory_bytes=measured.memory.peak_bytes if measured.memory else None,
-        whole_step_s=whole_step.median_s,
-        whole_step=whole_step,
-        neighbours=measured.neighbours,
-        beside_s=whole_step.median_s * _times_beside(measured),
+        peak_memory_bytes=memory.peak_bytes if memory else None,
+        whole_step_s=whole_step_s,
+        neighbours=rounds.neighbours,
+        beside_s=whole_step_s * _times_beside(rounds),
         closure_error=closure_error(samples),
         rounds=len(samples.whole_step),
         uncertainty=doubt.spread,
@@ -103,95 +87,75 @@ def profile_of(measured: Measured) -> Profile:
     )
 
 
-def _times_beside(measured: Measured) -> float:
+def _times_beside(rounds: RoundTimer) -> float:
     """Return how many times as long a plain step takes beside busy cores as just before beside none."""
-    pairs = zip(measured.samples.whole_step[::REST_EVERY], measured.alone.whole_step, strict=False)
+    pairs = zip(rounds.samples.whole_step[::REST_EVERY], rounds.alone.whole_step, strict=False)
     return float(np.median([beside_s / alone_s for beside_s, alone_s in pairs] or [1.0]))
 
 
-def _shares(measured: Measured) -> tuple[StepShares, StepShares | None]:
-    """Return what each part of a step takes, and what it takes beside no busy core where that is something else."""
-    captured, counts = measured.captured, measured.counts
-    alike = [
-        (
-            operation.kind,
-            captured.parameter_bytes(operation.name),
-            captured.specs[operation.name].bytes if operation.name in captured.specs else 0,
-            counts.saved_bytes[position],
-            counts.flops[position],
-            counts.backward_flops[position],
-        )
-        for position, operation in enumerate(captured.operations)
-    ]
-    shares = step_shares(measured.samples, alike)
-    if not measured.alone.forward:
-        return shares, None
-    pairs = zip(step_totals(measured.alone), step_totals(measured.samples)[::REST_EVERY], strict=True)
+def _costs(rounds: RoundTimer) -> tuple[Costs, Costs]:
+    """Return what each part of a step takes, and beside no busy core; nothing where no core was busy."""
+    costs_s = step_costs(rounds.samples)
+    if not rounds.alone.forward:
+        return costs_s, {}
+    pairs = zip(step_totals(rounds.alone), step_totals(rounds.samples)[::REST_EVERY], strict=True)
     faster = float(np.median([alone_s / beside_s if beside_s else 1.0 for alone_s, beside_s in pairs]))
-    return shares, step_shares(measured.alone, alike, scale_s=faster * sum(shares.costs_s.values()))
+    return costs_s, step_costs(rounds.alone, scale_s=faster * sum(costs_s.values()))
 
 
-def _layers(measured: Measured, shares: StepShares, alone: StepShares | None) -> tuple[Layer, ...]:
-    captured, counts = measured.captured, measured.counts
-    can, transient = sliceable(captured), measured.memory.transient_bytes if measured.memory else None
+def _layer_s(costs_s: Costs, position: int) -> float | None:
+    """Return what all of a layer takes; None where nothing is known."""
+    return sum(cost_s for (_, at), cost_s in costs_s.items() if at == position) if costs_s else None
+
+
+def _layers(
+    captured: Captured, rounds: RoundTimer, costs: tuple[Costs, Costs], counts: Counts, memory: Memory | None
+) -> tuple[Layer, ...]:
+    can, (costs_s, alone_s) = sliceable(captured), costs
     records = []
     for position, operation in enumerate(captured.operations):
         spec = captured.specs.get(operation.name)
-        forward_s, backward_s, update_s = (shares.costs_s[kind, position] for kind in KINDS)
-        owner = operation.name.rpartition(".")[0]
+        backward_s = costs_s["backward", position]
         records.append(
             Layer(
                 name=operation.name,
                 kind=operation.kind,
-                forward_s=forward_s,
+                forward_s=costs_s["forward", position],
                 backward_s=backward_s,
-                update_s=update_s,
+                update_s=costs_s["update", position],
                 output_bytes=spec.bytes if spec else 0,
                 gradient_bytes=spec.bytes if spec and spec.gradient else 0,
                 parameter_bytes=captured.parameter_bytes(operation.name),
                 learning_bytes=captured.learning_bytes(operation.name),
                 saved_bytes=counts.saved_bytes[position],
-                transient_bytes=transient[position] if transient else 0,
+                transient_bytes=memory.transient_bytes[position] if memory else 0,
                 flops=counts.flops[position],
                 backward_flops=counts.backward_flops[position],
-                in_place_share=measured.in_place_shares[position],
-                accumulate_s=measured.accumulation_s[position] - measured.casting_s[position],
-                weight_gradients_s=backward_s * measured.split.share(position),
-                splitting_s=backward_s * measured.split.longer(position),
-                left_bytes=measured.split.held_bytes.get(position, 0),
+                in_place_share=rounds.in_place_shares[position],
+                accumulate_s=rounds.accumulation_s[position] - rounds.casting_s[position],
+                weight_gradients_s=backward_s * rounds.share(position),
+                splitting_s=backward_s * rounds.longer(position),
+                left_bytes=rounds.held_bytes.get(position, 0),
                 cast_bytes=counts.cast_bytes[position],
                 features=can[operation.name][0],
                 uncuttable=can[operation.name][1],
-                part_of=owner if owner in captured.sliced else "",
-                alone_s=alone.layer_s(position) if alone else None,
-                forward=shares.timings["forward", position],
-                backward=shares.timings["backward", position],
-                update=shares.timings["update", position],
+                alone_s=_layer_s(alone_s, position),
+                rounds_s=rounds.samples.took_s(position),
             )
         )
     return tuple(records)
-
-
-def _loss(shares: StepShares, alone: StepShares | None) -> Loss:
-    return Loss(
-        alone_s=alone.layer_s(LOSS) if alone else None,
-        forward_s=shares.costs_s["forward", LOSS],
-        backward_s=shares.costs_s["backward", LOSS],
-        forward=shares.timings["forward", LOSS],
-        backward=shares.timings["backward", LOSS],
-    )
 
 
 SIZES_BYTES = tuple(4096 * 4**power for power in range(8))  # 4 KiB … 64 MiB
 COPIES = 9
 
 
-def measure_copy_cost(clock: Callable[[], float]) -> CopyCost:
+def measure_copy_cost() -> CopyCost:
     """Return the median time of a slot copy for each of ``SIZES_BYTES``, from memory that was just written."""
-    return CopyCost(sizes_bytes=SIZES_BYTES, copy_s=tuple(_copy_s(size, clock) for size in SIZES_BYTES))
+    return CopyCost(sizes_bytes=SIZES_BYTES, copy_s=tuple(_copy_s(size) for size in SIZES_BYTES))
 
 
-def _copy_s(size: int, clock: Callable[[], float]) -> float:
+def _copy_s(size: int) -> float:
     """Return the median time of filling a slot with so many bytes that were just written; the first counts not."""
     elements = size // torch.float32.itemsize
     spec = TensorSpec(name="probe", shape=(elements,), stride=(1,), dtype=torch.float32, gradient=False)
@@ -200,7 +164,7 @@ def _copy_s(size: int, clock: Callable[[], float]) -> float:
     times = []
     for _ in range(1 + COPIES):
         source.add_(1.0)
-        start = clock()
+        start = time.perf_counter()
         fill(slot, [source])
-        times.append(clock() - start)
+        times.append(time.perf_counter() - start)
     return statistics.median(times[1:])

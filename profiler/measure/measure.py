@@ -1,7 +1,7 @@
 """Measure a model on one core: the order in which everything about it is measured."""
 
-import os
 import sys
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, redirect_stdout
 from dataclasses import replace
@@ -12,15 +12,15 @@ from profiler.capture import captured_model, minibatch, refuse_unfaithful
 from profiler.errors import CaptureError
 from profiler.execution import Captured
 from profiler.machine import blaming, expect_processes, pinned
-from profiler.measure.assemble_profile import Measured, measure_copy_cost, profile_of
+from profiler.measure.assemble_profile import measure_copy_cost, profile_of
 from profiler.measure.count_work import count_work, refuse_other_work
 from profiler.measure.memory import Memory, memory_of, peak_measured, transients_measured
-from profiler.measure.neighbours import REST_EVERY, Neighbours, busy_neighbours
-from profiler.measure.split_steps import SplitSteps
-from profiler.measure.stepper import Clocks, Stepper, stepper_for
+from profiler.measure.neighbours import busy_neighbours
+from profiler.measure.round_timer import RoundTimer
+from profiler.measure.stepper import stepper_for
 from profiler.measure.yardstick import plain_steps
-from profiler.profile import PLAIN_FORM, Profile, Timing
-from profiler.rounds import Samples, spend, timing
+from profiler.profile import PLAIN_FORM, Profile
+from profiler.rounds import spend
 from profiler.settings import Config
 
 LEAST_STEPS, LEAST_PAIRS = 7, 3
@@ -33,7 +33,6 @@ def measure_profile(
     advance: Callable[[float], None],
     *,
     budget_s: float | None = None,
-    clocks: Clocks = Clocks(),  # noqa: B008 - it is frozen
 ) -> Profile:
     """Profile a captured model.
 
@@ -43,11 +42,9 @@ def measure_profile(
         cores: The core to measure on, and those on which neighbours train meanwhile.
         advance: Called with shares of the work done that add up to 1, for a progress bar.
         budget_s: How long to run rounds; None: until a plan is known, for the usual time at most.
-        clocks: Where times are read.
     """
     core, *others = cores
     expect_processes()
-    affinity = tuple(sorted(os.sched_getaffinity(0)))
     with transients_measured(config, captured.form) as process:  # while what takes no times is done
         _check(config, captured, core)
         transients = process.receive()
@@ -55,42 +52,19 @@ def measure_profile(
     with peak_measured(config, cores[-1], captured.form) as process, here():  # likewise
         # With a learning rate of 0 the update does all its work and the weights stay: they would soon fit the one
         # minibatch by heart, and layers whose time depends on the data, such as max pooling, would drift.
-        stepper = stepper_for(
-            captured, minibatch(config, captured), replace(config.rule, lr=0.0), slots=2, clocks=clocks
-        )
+        stepper = stepper_for(captured, minibatch(config, captured), replace(config.rule, lr=0.0), slots=2)
         stepper.versions.place_gradients(stepper.segment.placeable)  # as a stage does
         stepper.instrumented_step(stepper.clock)  # what is tried once is no work of a step
         refuse_other_work(stepper)
         counts = count_work(stepper)
         memory = memory_of(transients, process.receive())
     _refuse_other_layers(captured, memory)
-    with here(), busy_neighbours(config, captured.form, others) as beside:
-        if others:
-            beside.run()
-        copy_cost = measure_copy_cost(clocks.wall)
-        stepper.warm_up()
-        in_place_shares, accumulation_s = stepper.in_place_shares(), stepper.accumulation_s()
-        casting_s = stepper.casting_s()
-        rounds = _Rounds(stepper, beside if others else None)
-        spend(rounds.take, stepper.samples, budget_s, clocks.wall, advance, stages=config.stages)
-    return profile_of(
-        Measured(
-            config=config,
-            captured=captured,
-            core=core,
-            affinity=affinity,
-            copy_cost=copy_cost,
-            memory=memory,
-            samples=stepper.samples,
-            alone=rounds.alone,
-            counts=counts,
-            in_place_shares=in_place_shares,
-            accumulation_s=accumulation_s,
-            casting_s=casting_s,
-            neighbours=len(others),
-            split=rounds.split,
-        )
-    )
+    with here(), busy_neighbours(config, captured.form, others) as tell:
+        tell("run")
+        copy_cost = measure_copy_cost()
+        rounds = RoundTimer(stepper, len(others), tell)
+        spend(rounds.take, rounds.samples, budget_s, time.perf_counter, advance, stages=config.stages)
+    return profile_of(config, captured, core, rounds, counts=counts, memory=memory, copy_cost=copy_cost)
 
 
 @contextmanager
@@ -117,41 +91,24 @@ def _refuse_other_layers(captured: Captured, memory: Memory | None) -> None:
         )
 
 
-class _Rounds:
-    """Rounds beside all neighbours; before some, these rest for a round beside none."""
-
-    def __init__(self, stepper: Stepper, beside: Neighbours | None) -> None:
-        self._stepper, self._beside, self.alone, self.split = stepper, beside, Samples(), SplitSteps(stepper)
-
-    def take(self) -> None:
-        if self._beside and len(self._stepper.samples.whole_step) % REST_EVERY == 0:
-            self._beside.rest()
-            self._stepper.take(self.alone)
-            self._beside.run()
-        self._stepper.round()
-        self.split.after_round()
-
-
 def measure_step(
     config: Config,
     captured: Captured,
     core: int,
     budget_s: float,
-    clocks: Clocks = Clocks(),  # noqa: B008 - it is frozen
-) -> Timing:
-    """Return what a step takes, as a profile's ``whole_step`` is timed.
+) -> float:
+    """Return the median of what a step takes, as a profile's ``whole_step`` is timed.
 
     Args:
         config: Model, batch size, input and update rule.
         captured: The model.
         core: The core to measure on.
         budget_s: For how long to repeat the step, which is done seven times at least.
-        clocks: Where times are read.
     """
     with _measuring(config.name, core):
-        stepper = stepper_for(captured, minibatch(config, captured), replace(config.rule, lr=0.0), 2, clocks)
+        stepper = stepper_for(captured, minibatch(config, captured), replace(config.rule, lr=0.0), 2)
         stepper.warm_up()
-        return timing(plain_steps(stepper, LEAST_STEPS, budget_s))
+        return median(plain_steps(stepper, LEAST_STEPS, budget_s))
 
 
 def times_as_fast(
@@ -159,7 +116,6 @@ def times_as_fast(
     captured: Captured,
     core: int,
     budget_s: float,
-    clocks: Clocks = Clocks(),  # noqa: B008 - it is frozen
 ) -> float:
     """Return how many times as fast as the plain model another form of it takes a step: the median of pairs in turn.
 
@@ -168,15 +124,14 @@ def times_as_fast(
         captured: The other form.
         core: The core to measure on.
         budget_s: For how long to repeat the steps, which are done three times at least.
-        clocks: Where times are read.
     """
     with _measuring(config.name, core):
         plain, other = (
-            stepper_for(own, minibatch(config, own), replace(config.rule, lr=0.0), 2, clocks)
+            stepper_for(own, minibatch(config, own), replace(config.rule, lr=0.0), 2)
             for own in (captured_model(config), captured)
         )
         ratios: list[float] = []
-        until_s = clocks.wall() + budget_s
-        while len(ratios) <= LEAST_PAIRS or clocks.wall() < until_s:
+        until_s = time.perf_counter() + budget_s
+        while len(ratios) <= LEAST_PAIRS or time.perf_counter() < until_s:
             ratios.append(plain.plain_step() / other.plain_step())
     return median(ratios[1:])  # the first pair warms up

@@ -26,10 +26,10 @@ from torch import Tensor
 from torch.autograd.graph import saved_tensors_hooks
 
 from profiler.capture import captured_model, minibatch
-from profiler.execution import Segment, WeightVersions, keeping_casts, leaves, run_layer
+from profiler.execution import Segment, WeightVersions, keeping_casts, leaves, run_layer, storage_of
 from profiler.execution.layer import Values
 from profiler.machine import Helper, PeakMemory, blaming, helper, pin, return_memory_at_once, use_torch_once
-from profiler.measure.stepper import Clocks, Stepper, stepper_for
+from profiler.measure.stepper import Stepper, stepper_for
 from profiler.profile import PLAIN_FORM, Form
 from profiler.settings import Config
 
@@ -87,7 +87,7 @@ def _prepared(
     state = [*captured.model.parameters(), *captured.model.buffers()]
     empty = memory.resident_bytes() - sum(tensor.nbytes for tensor in state)
     batch = minibatch(config, captured)
-    stepper = stepper_for(captured, batch, config.rule, slots=1, clocks=Clocks())
+    stepper = stepper_for(captured, batch, config.rule, slots=1)
     with blaming(config.name):
         return work(stepper, memory, empty), captured.digest
 
@@ -141,7 +141,8 @@ def saved_bytes(segment: Segment, versions: WeightVersions, received: Values) ->
     """Return what each layer of ``segment``, in its order, keeps of its own where the segment receives ``received``."""
     values = dict(received)
     excluded = {
-        _storage(tensor) for tensor in (*received.values(), *versions.tensors().values(), *versions.constants.values())
+        storage_of(tensor)
+        for tensor in (*received.values(), *versions.tensors().values(), *versions.constants.values())
     }
     producers: dict[int, int] = {}
     saved: dict[int, int] = {}
@@ -149,7 +150,7 @@ def saved_bytes(segment: Segment, versions: WeightVersions, received: Values) ->
     position = 0
 
     def keep(tensor: Tensor) -> None:
-        key = _storage(tensor)
+        key = storage_of(tensor)
         if key not in excluded and key not in saved:
             saved[key] = tensor.untyped_storage().nbytes()
             producers.setdefault(key, position)
@@ -162,12 +163,8 @@ def saved_bytes(segment: Segment, versions: WeightVersions, received: Values) ->
             run_layer(operation, values, versions.attributes, 0, 0)
             for output in leaves(values[operation.name]):
                 if isinstance(output, Tensor):
-                    producers.setdefault(_storage(output), position)
+                    producers.setdefault(storage_of(output), position)
     per_layer = [0] * len(segment.operations)
     for key, size in saved.items():
         per_layer[producers[key]] += size
     return tuple(per_layer)
-
-
-def _storage(tensor: Tensor) -> int:
-    return tensor.untyped_storage().data_ptr()

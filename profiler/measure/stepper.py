@@ -7,7 +7,6 @@ of the backward belongs to the layer it started with, gradient accumulation incl
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from functools import partial
 from itertools import pairwise
 from statistics import median
@@ -31,7 +30,7 @@ from profiler.execution import (
 )
 from profiler.execution.gradient_place import GradientPlace, place_of
 from profiler.execution.layer import Values
-from profiler.measure.counters import casts
+from profiler.measure.casts import casts
 from profiler.profile import INPUT
 from profiler.rounds import LOSS, Clock, Samples
 from profiler.settings import UpdateRule
@@ -39,45 +38,29 @@ from profiler.settings import UpdateRule
 Job = Callable[[], Any]
 
 
-@dataclass(frozen=True, slots=True)
-class Clocks:
-    """The clocks that times are read from, in seconds; tests put their own here."""
-
-    wall: Clock = time.perf_counter
-    cpu: Clock = time.process_time
-
-
 WARM_UP_ROUNDS = 2
 IN_PLACE_PASSES = 7
 
 
-def stepper_for(
-    captured: Captured, batch: tuple[Tensor, Tensor], rule: UpdateRule, slots: int, clocks: Clocks
-) -> "Stepper":
+def stepper_for(captured: Captured, batch: tuple[Tensor, Tensor], rule: UpdateRule, slots: int) -> "Stepper":
     """Return a stepper for the whole of ``captured`` with a ring of ``slots`` weight versions."""
     segment = whole(captured)
     state = dict(captured.model.named_parameters()) | dict(captured.model.named_buffers())
     versions = WeightVersions(segment.places, segment.parameters, state, slots, rule)
-    return Stepper(captured, segment, versions, batch, clocks)
+    return Stepper(captured, segment, versions, batch)
 
 
 class Stepper:
     """Runs training steps of a whole model, plain or instrumented."""
 
     def __init__(
-        self,
-        captured: Captured,
-        segment: Segment,
-        versions: WeightVersions,
-        batch: tuple[Tensor, Tensor],
-        clocks: Clocks,
+        self, captured: Captured, segment: Segment, versions: WeightVersions, batch: tuple[Tensor, Tensor]
     ) -> None:
         """Prepare to train ``captured`` on one minibatch of inputs and labels over and over."""
         self.captured, self.segment, self.versions = captured, segment, versions
-        self.clock, self.cpu_clock = clocks.wall, clocks.cpu
+        self.clock, self.cpu_clock = time.perf_counter, time.process_time
         self.inputs, self.labels = batch
         self.minibatch = 0
-        self.samples = Samples()
 
     def warm_up(self) -> None:
         """Run rounds that are not kept."""
@@ -85,25 +68,17 @@ class Stepper:
             self.plain_step()
             self.instrumented_step(self.clock)
 
-    def round(self) -> None:
-        """Run one plain and one instrumented step and keep their times."""
-        self.take(self.samples)
-
     def take(self, samples: Samples) -> None:
         """Run one plain and one instrumented step and put their times into ``samples``."""
         cpu = self.cpu_clock()
         whole_step = self.plain_step()
         cpu = self.cpu_clock() - cpu
-        self.keep(self.instrumented_step(self.clock), samples)
-        samples.whole_step.append(whole_step)
-        samples.whole_step_cpu.append(cpu)
-
-    @staticmethod
-    def keep(times: tuple[dict[int, float], dict[int, float], dict[int, float]], samples: Samples) -> None:
-        """Put the times of an instrumented step into ``samples``."""
+        times = self.instrumented_step(self.clock)
         for own, store in zip(times, (samples.forward, samples.backward, samples.update), strict=True):
             for position, time_s in own.items():
                 store.setdefault(position, []).append(time_s)
+        samples.whole_step.append(whole_step)
+        samples.whole_step_cpu.append(cpu)
 
     def in_place_shares(self) -> list[float]:
         """Return for each layer what an update in place takes of one that writes the next version beside.
@@ -115,7 +90,8 @@ class Stepper:
         shares: list[list[float]] = [[] for _ in self.segment.operations]
         for _ in range(IN_PLACE_PASSES):
             beside, in_place = (
-                self._pass(used, gradients, write) for write in (self.versions.write, self.versions.overwrite)
+                self._pass(used, gradients, write)
+                for write in (self.versions.write, partial(self.versions.write, in_place=True))
             )
             for position, share in enumerate(shares):
                 share.append(in_place[position] / beside[position] if beside[position] else 1.0)

@@ -3,19 +3,20 @@
 It is timed in a process of its own, which stays between two timings, so that the model is built once.
 """
 
-from contextlib import ExitStack, suppress
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import replace
 from multiprocessing.connection import Connection
 from statistics import median
-from typing import Self
+from typing import NamedTuple
 
 from profiler.capture import captured_model, minibatch
 from profiler.errors import StageplanError
 from profiler.execution import Captured
 from profiler.machine import Helper, blaming, helper, pin
-from profiler.measure.stepper import Clocks, Stepper, stepper_for
+from profiler.measure.stepper import Stepper, stepper_for
 from profiler.profile import PLAIN_FORM, Form
-from profiler.rounds.statistics import foreign_load
+from profiler.rounds import foreign_load
 from profiler.settings import Config
 
 LEAST_STEPS, MOST_STEPS = 3, 60
@@ -24,44 +25,35 @@ BUDGET_S = 1.5
 """For how long steps are repeated."""
 
 
-@dataclass(frozen=True, slots=True)
-class StepTime:
+class StepTime(NamedTuple):
     """The median time of a plain step, and the share of the time in which the core worked for others."""
 
     step_s: float
     foreign_load: float
 
 
-class Yardstick:
-    """Times the plain step of a configuration on one core, in float32 or under autocast, whenever it is asked to.
+@contextmanager
+def step_timer(config: Config, core: int, form: Form = PLAIN_FORM) -> Iterator[Callable[[float], StepTime]]:
+    """Time the plain training step of a configuration on one core, whenever that is asked for.
 
-    A context manager; its process is started when it is first asked, anew after a failure, and ends with the context.
+    Its process is started when it is first asked, anew after a failure, and ends with the context. What is asked is for
+    how many seconds to wait.
     """
+    with ExitStack() as stack:
+        processes: list[Helper] = []
 
-    def __init__(self, config: Config, core: int, form: Form = PLAIN_FORM) -> None:
-        """Prepare to time the plain training step of ``config``, in ``form``, on ``core``."""
-        self._subject, self._stack = (config, core, form), ExitStack()
-        self._process: Helper | None = None
+        def timed(patience_s: float) -> StepTime:
+            try:
+                processes[:] = processes or [stack.enter_context(helper(_time, config, core, form))]
+                processes[0].send("time")
+                step: StepTime = processes[0].receive(patience_s)
+            except StageplanError:
+                processes.clear()
+                stack.close()
+                raise
+            return step
 
-    def __enter__(self) -> Self:
-        """Return the yardstick."""
-        return self
-
-    def __exit__(self, *_error: object) -> None:
-        """End its process."""
-        self._stack.close()
-
-    def time(self, patience_s: float) -> StepTime:
-        """Run the plain training step several times; return the median, and how busy others kept the core."""
-        try:
-            process = self._process = self._process or self._stack.enter_context(helper(_time, *self._subject))
-            process.send("time")
-            step: StepTime = process.receive(patience_s)
-        except StageplanError:
-            self._process = None
-            self._stack.close()
-            raise
-        return step
+        yield timed
 
 
 def plain_steps(stepper: Stepper, least: int, budget_s: float) -> list[float]:
@@ -78,7 +70,7 @@ def _time(connection: Connection, config: Config, core: int, form: Form) -> None
     captured: Captured = captured_model(config, form)
     with blaming(config.name):
         rule = replace(config.rule, lr=0.0)
-        stepper = stepper_for(captured, minibatch(config, captured), rule, 1, Clocks())  # one core updates in place
+        stepper = stepper_for(captured, minibatch(config, captured), rule, 1)  # one core updates in place
         stepper.versions.place_gradients(stepper.segment.placeable)  # as the profile's step has it
         while _asked(connection):
             plain_steps(stepper, WARM_UP_STEPS, 0.0)

@@ -18,7 +18,9 @@ if TYPE_CHECKING:
         PrecisionName,
         Slicing,
         form_named,
+        pieces_of,
         slicing_named,
+        slicing_of,
         typed_for,
     )
     from profiler.profile.layers import (
@@ -33,7 +35,6 @@ if TYPE_CHECKING:
         Name,
         Seconds,
         Shape,
-        Timing,
         parts_s,
     )
     from profiler.profile.profile import MOST_ROUNDS, REGRET_LIMIT, Profile, more_or_less, profile_warnings

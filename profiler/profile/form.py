@@ -11,7 +11,8 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Literal, Self
+from types import MappingProxyType
+from typing import Literal
 
 from profiler.commands import without
 from profiler.errors import ConfigError
@@ -28,54 +29,40 @@ Pieces = tuple[int, ...]
 _NUMBER = re.compile(r"[0-9]{1,9}")
 
 
+Slicing = str
+"""Which layers are cut into blocks of output features, and how: ``classifier.1=1024+3072,classifier.4=2``; or none."""
+
+
 @lru_cache(maxsize=1024)
-def _pieces(text: str) -> Mapping[str, Pieces]:
+def pieces_of(slicing: Slicing) -> Mapping[str, Pieces]:
+    """Return how each layer is cut, in the order in which they are written."""
     cut: dict[str, Pieces] = {}
-    for part in text.split(",") if text else []:
+    for part in slicing.split(",") if slicing else []:
         layer, _, numbers = part.strip().rpartition("=")
         pieces = numbers.split("+")
         if layer in cut:
-            raise ConfigError(f"the slicing '{text}' names {layer} twice; leave one out")
+            raise ConfigError(f"the slicing '{slicing}' names {layer} twice; leave one out")
         if not layer or not all(map(_NUMBER.fullmatch, pieces)):
             raise ConfigError(
-                f"'{part}' in the slicing '{text}' is no layer with its blocks; write classifier.1=4, say, or "
+                f"'{part}' in the slicing '{slicing}' is no layer with its blocks; write classifier.1=4, say, or "
                 "classifier.1=1024+3072 for the features of each"
             )
         cut[layer] = tuple(map(int, pieces))
         if cut[layer] < (2,) if len(pieces) == 1 else min(cut[layer]) < 1:
             raise ConfigError(f"{layer} cannot be cut into {numbers} blocks; name 2 or more, or leave it out")
-    return cut
+    return MappingProxyType(cut)
 
 
-class Slicing(str):
-    """Which layers are cut into blocks of output features, and how; false where all are whole."""
-
-    __slots__ = ()
-
-    def __new__(cls, text: str = "") -> Self:
-        """Take a slicing as it is written: ``classifier.1=1024+3072,classifier.4=512+512``; empty where none is cut."""
-        _pieces(text)
-        return super().__new__(cls, text)
-
-    @classmethod
-    def of(cls, cut: Mapping[str, Pieces]) -> Self:
-        """Return the slicing that cuts each of these layers as it says."""
-        return cls(",".join(f"{layer}={'+'.join(map(str, pieces))}" for layer, pieces in cut.items()))
-
-    @property
-    def pieces(self) -> dict[str, Pieces]:
-        """How each layer is cut, in the order in which they are written."""
-        return dict(_pieces(self))
-
-
-_WHOLE = Slicing()
+def slicing_of(cut: Mapping[str, Pieces]) -> Slicing:
+    """Return the slicing that cuts each of these layers as it says."""
+    return ",".join(f"{layer}={'+'.join(map(str, pieces))}" for layer, pieces in cut.items())
 
 
 @dataclass(frozen=True, slots=True)
 class Form:
     """What a model runs as; without arguments, as it is: layers whole, in float32."""
 
-    slicing: Slicing = _WHOLE
+    slicing: Slicing = ""
     precision: Precision = FP32
 
     @property
@@ -92,19 +79,20 @@ class Form:
 PLAIN_FORM, BF16_FORM = Form(), Form(precision=BF16)
 
 
-def slicing_named(text: str) -> Slicing | Literal["auto"]:
+def slicing_named(text: str) -> Slicing:
     """Return the slicing that a text asks for: ``auto``, ``none``, or layers with their blocks."""
-    if text == AUTO:
-        return AUTO
     if not text:
         raise ConfigError("the slicing is empty; write auto, none, or classifier.1=4, say")
-    return Slicing("" if text == NONE else text)
+    slicing = "" if text == NONE else text
+    if slicing != AUTO:
+        pieces_of(slicing)  # or it is refused
+    return slicing
 
 
 def form_named(slicing: str, precision: PrecisionName) -> Form:
     """Return the form that is asked for by name; of what is ``auto``, layers whole, in float32."""
     named = slicing_named(slicing)
-    return Form(_WHOLE if named == AUTO else Slicing(named), BF16 if precision == BF16 else FP32)
+    return Form("" if named == AUTO else named, BF16 if precision == BF16 else FP32)
 
 
 def typed_for(typed: tuple[str, ...], form: Form) -> tuple[str, ...]:
@@ -113,4 +101,4 @@ def typed_for(typed: tuple[str, ...], form: Form) -> tuple[str, ...]:
     if not words:
         return ()
     words += ["--precision", BF16] if form.lowered else []
-    return tuple(words + (["--slice", str(form.slicing)] if form.slicing else []))
+    return tuple(words + (["--slice", form.slicing] if form.slicing else []))

@@ -22,19 +22,6 @@ INPUT = "input"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Timing:
-    """One measured time with its 95% interval, and the samples as they were timed.
-
-    Of a part of a step it is the part's share of the usual step; of anything else, the median of the samples.
-    """
-
-    median_s: Seconds
-    low_s: Seconds
-    high_s: Seconds
-    samples_s: tuple[Seconds, ...] = ()
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Layer:
     """One captured graph node and what it costs per minibatch.
 
@@ -56,10 +43,9 @@ class Layer:
         left_bytes: What is held for those gradients once the rest of the backward is done.
         features: How many output features it has, of a kind of layer that can be cut into blocks of them.
         uncuttable: Why it cannot be cut into blocks of them; nothing where it can.
-        part_of: The model's own layer that it is a block or the concat of; nothing where it is one itself.
         alone_s: What all of it takes beside no busy core; None where no core was busy anyhow.
         cast_bytes: What of ``saved_bytes`` are casts of its weights to bfloat16, made once for each weight version.
-        forward: Samples and interval behind ``forward_s``; likewise ``backward`` and ``update``.
+        rounds_s: What all of it took in each round, as it was timed; nothing where that is not kept.
     """
 
     name: Name
@@ -82,12 +68,9 @@ class Layer:
     left_bytes: Bytes = 0
     features: Count = 0
     uncuttable: str = ""
-    part_of: str = ""
     cast_bytes: Bytes = 0
     alone_s: Seconds | None = None
-    forward: Timing | None = None
-    backward: Timing | None = None
-    update: Timing | None = None
+    rounds_s: tuple[Seconds, ...] = ()
 
     @property
     def step_s(self) -> float:
@@ -102,13 +85,12 @@ class Layer:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Loss:
-    """The loss, which belongs to the last stage and is no layer; ``alone_s`` as of a layer."""
+    """The loss, which belongs to the last stage and is no layer; ``alone_s`` and ``rounds_s`` as of a layer."""
 
     forward_s: Seconds
     backward_s: Seconds
     alone_s: Seconds | None = None
-    forward: Timing | None = None
-    backward: Timing | None = None
+    rounds_s: tuple[Seconds, ...] = ()
 
     @property
     def step_s(self) -> float:

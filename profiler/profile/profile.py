@@ -21,13 +21,12 @@ from profiler.profile.layers import (
     Name,
     Seconds,
     Shape,
-    Timing,
     parts_s,
 )
 from profiler.settings import BOUNDED_NORM
 from profiler.shown import Shown
 
-FORMAT_VERSION: Literal[17] = 17
+FORMAT_VERSION: Literal[18] = 18
 LOUD = 0.2
 """From which uncertainty on nothing can be said."""
 
@@ -43,7 +42,7 @@ class Profile(Shown):
         inseparable: Groups of layers that no cut may separate (they share a parameter, or hand over what is no tensor).
         outputs: The layers whose outputs enter the loss, the main head first; the last stage needs them all.
         whole_step_s: The plain step, beside no busy core: model, loss, backward, update.
-        core: Where it was measured, of the cores in ``affinity``.
+        core: Where it was measured.
         peak_memory_bytes: Largest resident size of a process in whole steps, above an empty one; None where the kernel
             keeps no peak.
         neighbours: How many other cores trained the same model while all else was timed.
@@ -68,7 +67,6 @@ class Profile(Shown):
     momenta: Count
     machine: Machine
     core: Count
-    affinity: tuple[Count, ...]
     layers: tuple[Layer, ...]
     edges: tuple[Edge, ...]
     inseparable: tuple[Annotated[tuple[str, ...], Meta(min_length=1)], ...]
@@ -78,7 +76,6 @@ class Profile(Shown):
     input_bytes: Bytes
     peak_memory_bytes: Bytes | None
     whole_step_s: Seconds
-    whole_step: Timing
     neighbours: Count = 0
     beside_s: Seconds = 0.0
     closure_error: float
@@ -88,13 +85,18 @@ class Profile(Shown):
     foreign_load: float
     measured_at: str
     typed: tuple[str, ...] = ()
-    format_version: Literal[17] = FORMAT_VERSION
+    format_version: Literal[18] = FORMAT_VERSION
     table: ClassVar[str] = "profiler.report.table:show_profile"
 
     @property
     def bounds_norm(self) -> bool:
         """Whether the update rule bounds the norm of all gradients, for which stages wait for each other."""
         return BOUNDED_NORM in self.update_rule
+
+    @property
+    def known_to(self) -> str:
+        """How well what the largest stage takes is known, in words: ``±3%``; rounds alone never tell more than 1%."""
+        return f"±{max(0.01, self.uncertainty):.0%}"
 
     @property
     def loud(self) -> bool:
@@ -141,7 +143,6 @@ class Profile(Shown):
 
 
 CLOSURE_LIMIT = 0.05
-OTHER_WORK_LIMIT = 0.3
 FOREIGN_LOAD_LIMIT = 0.03
 REGRET_LIMIT = 0.02
 MOST_ROUNDS = 100
@@ -154,7 +155,9 @@ def profile_warnings(profile: Profile) -> list[str]:
     if abs(profile.closure_error) > CLOSURE_LIMIT:
         warnings.append(
             f"Predictions may be off by {abs(profile.closure_error):.0%}: the parts add up to "
-            f"{more_or_less(profile.closure_error)} than the whole step, most likely because {_cause(profile)}."
+            f"{more_or_less(profile.closure_error)} than the whole step, most likely because the plain and the "
+            "instrumented step met different conditions, such as a changing clock or other work; profile again on an "
+            "idle core."
         )
     if profile.foreign_load > FOREIGN_LOAD_LIMIT:
         warnings.append(
@@ -172,21 +175,6 @@ def profile_warnings(profile: Profile) -> list[str]:
         )
         warnings.append(f"{means}: after {profile.rounds} rounds, {known}; {more}.")
     return warnings
-
-
-def _cause(profile: Profile) -> str:
-    """Return what most likely keeps the parts from adding up, and what to do about it."""
-    if profile.foreign_load > FOREIGN_LOAD_LIMIT:
-        return "this core worked for others in between; profile again on an idle core"
-    if abs(profile.closure_error) > OTHER_WORK_LIMIT:
-        return (
-            "the model's forward does something beside its layers, such as checkpointing, a branch taken by chance or "
-            "work in plain Python; leave that out"
-        )
-    return (
-        "the plain and the instrumented step met different conditions, such as a changing clock; profile again on an "
-        "idle core"
-    )
 
 
 def more_or_less(share: float) -> str:

@@ -83,7 +83,7 @@ def _time(profile: Profile) -> str:
     if profile.neighbours:
         cores = counted(profile.neighbours, "other core")
         busy = f" ({precise_ms(profile.beside_s)} ms with {cores} busy, as timed here)"
-    known = f", what a stage takes known to ±{profile.uncertainty:.0%}" if profile.uncertainty else ""
+    known = f", what a stage takes known to {profile.known_to}" if profile.uncertainty else ""
     step = precise_ms(profile.whole_step_s)
     return f"One training step: {step} ms{busy}. {counted(profile.rounds, 'round')}{known}."
 

@@ -5,10 +5,9 @@ from typing import TYPE_CHECKING
 from profiler.public import on_demand
 
 if TYPE_CHECKING:
-    from profiler.rounds.doubt import doubt_of
-    from profiler.rounds.samples import LOSS, Clock, Samples
-    from profiler.rounds.shares import StepShares, closure_error, layer_times, step_shares, step_totals
-    from profiler.rounds.statistics import foreign_load, interval, timing
+    from profiler.rounds.doubt import USUAL, doubt_of
+    from profiler.rounds.samples import LOSS, Clock, Samples, foreign_load
+    from profiler.rounds.shares import closure_error, layer_times, step_costs, step_totals
     from profiler.rounds.time_budget import BUDGET_S, spend
 else:
     __getattr__ = on_demand(__name__)

@@ -24,6 +24,7 @@ DRAWS = 100
 HALVINGS = 30
 SURE = 0.95
 USUAL = 2, 4
+"""How many stages are planned for, as a rule."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,22 +35,15 @@ class Doubt:
     spread: float
 
 
-def doubt_of(steady_s: Floats, stages: int) -> Doubt:
-    """Return how well rounds tell plans apart: of as many stages as are planned for, and of ``USUAL``.
-
-    A profile is kept, and planned for with other numbers of stages.
+def doubt_of(steady_s: Floats, *counts: int) -> Doubt:
+    """Return how well rounds tell plans of each of some numbers of stages apart, the worst of them.
 
     Args:
         steady_s: What each layer took in each round, at the usual pace, ``[layer, round]``.
-        stages: How many stages are planned for.
+        counts: The numbers of stages; a profile is kept, and planned for with others than it was made for.
     """
-    return plan_doubt(steady_s, *{stages, *USUAL})
-
-
-def plan_doubt(steady_s: Floats, *counts: int) -> Doubt:
-    """Return how well rounds tell plans of each of some numbers of stages apart, the worst of them."""
     own, drawn = shares_of(steady_s), shares_drawn(steady_s, DRAWS)
-    every = [_of_count(own, drawn, stages) for stages in counts]
+    every = [_of_count(own, drawn, stages) for stages in {*counts}]
     return Doubt(max(each.regret for each in every), max(each.spread for each in every))
 
 

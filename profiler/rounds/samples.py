@@ -1,6 +1,6 @@
 """What rounds of training steps took, part by part, as it was timed."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 Clock = Callable[[], float]
@@ -21,3 +21,13 @@ class Samples:
     forward: dict[int, list[float]] = field(default_factory=dict)
     backward: dict[int, list[float]] = field(default_factory=dict)
     update: dict[int, list[float]] = field(default_factory=dict)
+
+    def took_s(self, position: int) -> tuple[float, ...]:
+        """Return what all of a layer, or the loss, took in each round."""
+        parts = [store[position] for store in (self.forward, self.backward, self.update) if position in store]
+        return tuple(map(sum, zip(*parts, strict=True)))
+
+
+def foreign_load(wall_s: Sequence[float], cpu_s: Sequence[float]) -> float:
+    """Return the share of the time in which the core did not work for us; 0 at the least, and of no time."""
+    return max(0.0, 1 - sum(cpu_s) / sum(wall_s)) if sum(wall_s) else 0.0

@@ -10,30 +10,17 @@ them. So the rounds are fitted by medians, in turn until they settle:
 
 and scaled so that the costs add up to the median of T: what a second is worth is the machine's affair.
 
-Layers of the same kind, sizes and operations take much the same, so each share of k ≥ 3 such is drawn to their mean m,
-as far as what they differ by is noise:
-
-    share_i ← m + τ² ÷ (τ² + σ²) · (share_i − m)
-
-with σ² the mean variance of these shares when the rounds are drawn again, and τ² what they vary more than that; 0 if
-they do not.
-
 The parts are held against plain steps, each round against the plain steps on both sides of it:
 
     closure   median over r of T(r) ÷ mean(plain(r), plain(r + 1)), less 1
 
 What was compared is in decision 46.
-Sources: Tukey, "Exploratory data analysis", 1977, chapter 11 (fits by medians, row and column in turn); Efron and
-Morris, "Data analysis using Stein's estimator and its generalizations", JASA 70 (1975), section 2.
+Source: Tukey, "Exploratory data analysis", 1977, chapter 11 (fits by medians, row and column in turn).
 """
-
-from collections.abc import Hashable, Mapping, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from profiler.profile import Timing
 from profiler.rounds.samples import LOSS, Samples
 
 Floats = NDArray[np.float64]
@@ -42,63 +29,21 @@ Part = tuple[str, int]
 FIRST = 0.2
 """The quantile of a part's times that the fit begins with, which what is met now and then does not reach."""
 TURNS = 5
-FEWEST_ALIKE = 3
 DRAWS, SEED = 200, 0
 WITHIN = 0.025, 0.975
 
 
-@dataclass(frozen=True, slots=True)
-class StepShares:
-    """What each part of a step takes.
-
-    Attributes:
-        costs_s: Each part's cost.
-        timings: Each part's cost as it is without others like it, with its interval; the samples as they were timed.
-    """
-
-    costs_s: Mapping[Part, float]
-    timings: Mapping[Part, Timing]
-
-    def layer_s(self, position: int) -> float:
-        """Return what a layer costs: its forward, backward and update."""
-        return sum(cost_s for (_, at), cost_s in self.costs_s.items() if at == position)
-
-
-def step_shares(samples: Samples, alike: Sequence[Hashable], scale_s: float | None = None) -> StepShares:
-    """Estimate what each part of a step takes from rounds.
+def step_costs(samples: Samples, scale_s: float | None = None) -> dict[Part, float]:
+    """Estimate from rounds what each part of a step takes, in seconds.
 
     Args:
         samples: The rounds.
-        alike: For each layer what it has in common with those that take much the same.
         scale_s: What a step takes, if not the median of the rounds.
-
-    Returns:
-        The seconds that each part takes, those of several alike drawn towards each other; and each part's own timing,
-        with bounds from rounds that are drawn again.
     """
     rows = _rows(samples)
     times_s = np.array(list(rows.values()))
     scale_s = float(np.median(times_s.sum(axis=0))) if scale_s is None else scale_s
-    steady_s = steadied(times_s)
-    own, drawn = shares_of(steady_s), shares_drawn(steady_s)
-    groups: dict[Hashable, list[int]] = {}
-    for at, (kind, position) in enumerate(rows):
-        groups.setdefault((kind, LOSS if position == LOSS else alike[position]), []).append(at)
-    pooled = own.copy()
-    for group in groups.values():
-        if len(group) >= FEWEST_ALIKE:
-            pooled[group] = _drawn_together(own[group], float(np.mean(np.var(drawn[:, group], axis=0))))
-    low, high = np.quantile(drawn, WITHIN, axis=0)
-    timings = {
-        part: Timing(
-            median_s=float(own[at]) * scale_s,
-            low_s=float(min(low[at], own[at])) * scale_s,
-            high_s=float(max(high[at], own[at])) * scale_s,
-            samples_s=tuple(rows[part]),
-        )
-        for at, part in enumerate(rows)
-    }
-    return StepShares({part: float(share) * scale_s for part, share in zip(rows, pooled, strict=True)}, timings)
+    return {part: float(share) * scale_s for part, share in zip(rows, shares_of(steadied(times_s)), strict=True)}
 
 
 def steadied(times_s: Floats) -> Floats:
@@ -157,20 +102,11 @@ def layer_times(samples: Samples) -> Floats:
 
     The loss counts to the last layer.
     """
-    rows = _rows(samples)
-    layers = np.zeros((max(position for _, position in rows) + 1, len(next(iter(rows.values())))))
-    for (_, position), times_s in rows.items():
-        layers[position] += times_s  # the loss's position stands for the last
+    layers = np.array([samples.took_s(position) for position in samples.update])
+    layers[-1] += samples.took_s(LOSS)
     return steadied(layers)
 
 
 def _rows(samples: Samples) -> dict[Part, list[float]]:
     stores = {"forward": samples.forward, "backward": samples.backward, "update": samples.update}
     return {(kind, position): times_s for kind, store in stores.items() for position, times_s in store.items()}
-
-
-def _drawn_together(own: Floats, noise: float) -> Floats:
-    """Return the shares of layers that take much the same, as far as the data say so; they add up to what they did."""
-    more = max(0.0, float(np.var(own, ddof=1)) - noise)
-    mean = own.mean()
-    return np.asarray(mean + (more / (more + noise) if more + noise else 1.0) * (own - mean))

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 from profiler.profile import MOST_ROUNDS
-from profiler.rounds.doubt import doubt_of
+from profiler.rounds.doubt import USUAL, doubt_of
 from profiler.rounds.samples import Clock, Samples
 from profiler.rounds.shares import layer_times
 
@@ -45,7 +45,7 @@ def spend(
         if count >= least and spent >= 1:
             break
         if budget_s is None and count == check:
-            if doubt_of(layer_times(samples), stages).regret <= KNOWN:
+            if doubt_of(layer_times(samples), stages, *USUAL).regret <= KNOWN:
                 break
             check = next_check(count)
         done = max(min(spent, count / least), count / MOST_ROUNDS)

@@ -1,20 +1,18 @@
 """``python -m runtime compare``: run partitions in turn, keep each run, and report."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, ClassVar
+from typing import TYPE_CHECKING, Annotated
 
 import profiler.capture
 import profiler.machine
 import runtime.compare
 import runtime.report
-from profiler.cli import configs, emit_json, option, positive, screen, stdout, switch
+from profiler.cli import configs, emit_json, option, path_for, positive, quiet, stdout, switch
 from profiler.commands import command
 from profiler.errors import StageplanError
 from profiler.files import to_json, write_whole
-from profiler.measure import path_for
 from profiler.output_files import refuse_unwritable
 from profiler.settings import Config
 from runtime.cli.options import ClockOption, RunningOptions, refuse_clock, settings_of
@@ -34,8 +32,6 @@ FAILED = 1
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CompareOptions(RunningOptions):
     """The options of ``compare``."""
-
-    INSTEAD: ClassVar[Mapping[str, str]] = {"--resume": "to resume, repeat the command without --fresh"}
 
     partitions: Annotated[
         tuple[str, ...] | None,
@@ -115,7 +111,7 @@ def _write(begun: "Sequence[Job]", report: Path) -> None:
 def _show(job: "Job", options: CompareOptions, report: Path | None) -> None:
     """Print a comparison; where it is the only one, with where the report is. Keep the plan of the fastest split."""
     then = _advice(job)
-    if not options.json and not screen().quiet:
+    if not options.json and not quiet():
         details = f"Details: {report}" if report else ""
         runtime.report.show_comparison(job.comparison, stdout(), [line for line in (details, then) if line])
 
@@ -168,7 +164,7 @@ def _conclude(begun: "list[Job]", report: Path, options: CompareOptions) -> int:
         _write(ran, report)
     if options.json:
         emit_json([job.comparison for job in ran])
-    elif ran and report.parent != ran[0].path.parent and not screen().quiet:
+    elif ran and report.parent != ran[0].path.parent and not quiet():
         runtime.report.show_leaders([job.comparison for job in ran], stdout())
         stdout().print(f"Details: {report}")
     return FAILED if any(run.failure is not None for job in ran for run in job.comparison.runs) else 0

@@ -7,7 +7,7 @@ from typing import Annotated
 
 from optimizer.schedule import ASYNCHRONOUS, pace_of
 from profiler.capture import SEED, LossFunction, Model, Sample, as_file, live_model
-from profiler.cli import Screen, on_screen, settled_precision
+from profiler.cli import keeping_quiet, settled_precision
 from profiler.machine import refuse_reimport
 from profiler.profile import PrecisionName
 from profiler.python_arguments import Cores, Count, Hint, python_face
@@ -59,7 +59,7 @@ def compare(
     """
     refuse_reimport()
     live = live_model(model, sample, loss)
-    with as_file(live, update) as named, on_screen(Screen(quiet=quiet)):
+    with as_file(live, update) as named, keeping_quiet(quiet):
         folder = Path(named.model).parent
         config = replace(
             named, stages=stages, partitions=tuple(partitions), repeats=repeats, batches=minibatches, slice=slice,

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import runtime.links
 import runtime.pipeline
 from optimizer.plan import NetworkProfile
-from profiler.cli import CommonOptions, configs, emit_json, note, option, screen, stdout
+from profiler.cli import CommonOptions, configs, emit_json, note, option, quiet, stdout
 from profiler.errors import ConfigError
 from profiler.files import to_json, write_whole
 from profiler.output_files import refuse_unwritable
@@ -58,7 +58,7 @@ def _show(network: NetworkProfile, options: LinksOptions) -> None:
     note(f"kept in {options.output}")
     if options.json:
         emit_json([network])
-    elif not screen().quiet:
+    elif not quiet():
         show_links(network, stdout())
 
 
@@ -78,7 +78,7 @@ def show_links(network: NetworkProfile, console: "Console") -> None:
         "message takes: to the next rank ↓ and back ↑.",
     )
     for number, rank in enumerate(network.ranks):
-        row = [str(number), rank.host, ms(rank.step.median_s)]
+        row = [str(number), rank.host, ms(rank.step_s)]
         if number < len(network.links):
             link = network.links[number]
             latency_s, speed = link.latency_s, [_megabits(rate) for rate in link.bytes_per_s]

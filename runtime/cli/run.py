@@ -9,7 +9,7 @@ import runtime.pipeline
 import runtime.timeline
 from optimizer.plan import Plan, scheduled, waiting_words
 from optimizer.schedule import Pace, schedule_of
-from profiler.cli import emit_json, note, option, screen, stdout
+from profiler.cli import emit_json, note, option, quiet, stdout
 from profiler.errors import ConfigError
 from profiler.files import to_json, write_whole
 from profiler.output_files import refuse_unwritable
@@ -73,7 +73,7 @@ def run(options: RunOptions) -> int:
             _keep(result, options)
             if options.json:
                 emit_json([result])
-            elif not screen().quiet:
+            elif not quiet():
                 runtime.timeline.show_run(result, stdout())
     return 0
 

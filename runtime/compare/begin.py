@@ -162,7 +162,7 @@ def new_comparison(
         began_at=datetime.now(UTC).isoformat(timespec="seconds"),
         command=command_line(),
         typed=profile.typed,
-        layers=tuple(replace(layer, forward=None, backward=None, update=None) for layer in profile.layers),
+        layers=tuple(replace(layer, rounds_s=()) for layer in profile.layers),
         chain=chain,
         plain_step_s=whole.whole_step_s,
         whole_precision=whole.precision,

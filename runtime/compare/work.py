@@ -7,7 +7,7 @@ from itertools import islice
 from profiler.cli import note, progress
 from profiler.errors import ConfigError
 from profiler.files import to_json, write_whole
-from profiler.measure import Yardstick
+from profiler.measure import step_timer
 from profiler.profile import BF16, BF16_FORM, PLAIN_FORM
 from profiler.report import counted
 from runtime.baselines import run_baseline
@@ -48,7 +48,7 @@ def carry_out(
 
     def one_core() -> tuple[float, float]:
         patience_s = HELPER_START_S + GENEROSITY * comparison.plain_step_s
-        step = yardstick.time(patience_s)
+        step = timed(patience_s)
         return config.batch_size / step.step_s, step.foreign_load
 
     def plain() -> tuple[float, float]:
@@ -60,7 +60,7 @@ def carry_out(
     with (
         pool_of(cores_of(config, config.stages), stall_timeout_s) as pool,
         executions_of(config, plans, pool, job.settings) as executions,
-        Yardstick(config, comparison.request.cores[0], BF16_FORM if precision == BF16 else PLAIN_FORM) as yardstick,
+        step_timer(config, comparison.request.cores[0], BF16_FORM if precision == BF16 else PLAIN_FORM) as timed,
         progress("comparing", most) as advance,
     ):
         if any(execution.captured.digest != comparison.model_digest for execution in executions.values()):

@@ -9,11 +9,10 @@ import os
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from profiler.cli import on_screen, screen
+from profiler.cli import keeping_quiet, quiet
 from profiler.errors import ConfigError, StageplanError
 from profiler.machine import tie_to
 from runtime.hosts.torchrun import placement
@@ -47,8 +46,7 @@ def joined(rank_timeout_s: float | None, stall_timeout_s: float | None) -> Itera
     timeout_s = rank_timeout_s or RANK_TIMEOUT_S
     with _told_to_torchrun():
         session = meet(place, timeout_s, stall_timeout_s or timeout_s)
-        seen = screen() if session.leads else replace(screen(), quiet=True)
-        with session.ending_together(), on_screen(seen):
+        with session.ending_together(), keeping_quiet(quiet() or not session.leads):
             yield session
 
 

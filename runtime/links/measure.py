@@ -77,7 +77,7 @@ def _ranks(session: "Session", config: Config, captured: "Captured", core: int) 
                 address=member.address,
                 core=core,
                 machine=profiler.machine.this_machine(),
-                step=profiler.measure.measure_step(config, captured, core, STEP_BUDGET_S),
+                step_s=profiler.measure.measure_step(config, captured, core, STEP_BUDGET_S),
             )
         every_rank.append(session.exchange(facts, RankFacts | None)[rank])
     return tuple(facts for facts in every_rank if facts)

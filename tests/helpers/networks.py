@@ -3,7 +3,7 @@
 from fractions import Fraction
 
 from optimizer.plan import Link, NetworkProfile, RankFacts
-from profiler.profile import Profile, Timing
+from profiler.profile import Profile
 
 SIZES = (0, 1 << 10, 1 << 20)
 """At which links and all-reduces were measured."""
@@ -11,11 +11,10 @@ SIZES = (0, 1 << 10, 1 << 20)
 
 def network_for(profile: Profile, factors: list[Fraction], links: list[tuple[int, int, int]]) -> NetworkProfile:
     """Ranks that are ``factors`` times as slow; links of a latency in ns and slopes in ns a byte, down and up."""
-    step_s = profile.whole_step.median_s
+    step_s = profile.whole_step_s
     ranks = [
         RankFacts(
-            host=f"h{rank}", address="", core=0, machine=profile.machine,
-            step=Timing(median_s=own_s, low_s=own_s, high_s=own_s),
+            host=f"h{rank}", address="", core=0, machine=profile.machine, step_s=own_s,
         )
         for rank, own_s in enumerate(float(step_s * factor) for factor in factors)
     ]  # fmt: skip

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 from strategies import layer
 
-from profiler.profile import BF16, INPUT, Edge, Form, Layer, Profile, Slicing
+from profiler.profile import BF16, INPUT, Edge, Form, Layer, Profile, Slicing, pieces_of
 
 
 def cuttable(profile: Profile, names: Sequence[str], features: int = 4096) -> Profile:
@@ -21,14 +21,14 @@ def sliced(profile: Profile, slicing: Slicing, more: float = 1.0, concat_ms: flo
     edges: list[Edge] = []
     before = INPUT
     for own in profile.layers:
-        if own.name not in slicing.pieces:
+        if own.name not in pieces_of(slicing):
             layers.append(own)
             edges.append(Edge(source=before, target=own.name))
             before = own.name
             continue
-        lengths = slicing.pieces[own.name]
+        lengths = pieces_of(slicing)[own.name]
         lengths = lengths if len(lengths) > 1 else (own.features // lengths[0],) * lengths[0]
-        concat = replace(layer(f"{own.name}.concat", (concat_ms, 0, 0)), part_of=own.name, kind="Concat")
+        concat = replace(layer(f"{own.name}.concat", (concat_ms, 0, 0)), kind="Concat")
         for at, length in enumerate(lengths):
             scale = more * length / sum(lengths) * 1e3
             times_ms = [time_s * scale for time_s in (own.forward_s, own.backward_s, own.update_s)]
@@ -37,7 +37,6 @@ def sliced(profile: Profile, slicing: Slicing, more: float = 1.0, concat_ms: flo
             layers.append(
                 replace(
                     block,
-                    part_of=own.name,
                     features=length,
                     uncuttable="a part",
                     parameter_bytes=size,

@@ -8,7 +8,7 @@ from itertools import pairwise
 from hypothesis import strategies as st
 
 from profiler.execution import Captured
-from profiler.profile import INPUT, CopyCost, Edge, Layer, Loss, Machine, Profile, Timing
+from profiler.profile import INPUT, CopyCost, Edge, Layer, Loss, Machine, Profile
 
 MACHINE = Machine(
     cpu="test", physical_cores=4, logical_cores=4, instructions="avx2", memory_bytes=1 << 34,
@@ -53,7 +53,6 @@ def profile(
         momenta=1,
         machine=MACHINE,
         core=0,
-        affinity=(0,),
         layers=tuple(layers),
         edges=(
             *(Edge(source=a, target=b) for a, b in edges),
@@ -65,7 +64,6 @@ def profile(
         input_bytes=384,
         peak_memory_bytes=None,
         whole_step_s=1.0,
-        whole_step=Timing(median_s=1, low_s=1, high_s=1),
         closure_error=0.0,
         rounds=9,
         uncertainty=0.01,

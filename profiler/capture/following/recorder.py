@@ -14,6 +14,7 @@ import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,7 @@ from torch.fx._symbolic_trace import _wrapped_fns_to_patch  # what ``torch.fx.wr
 from torch.fx.node import map_aggregate
 from torch.overrides import TorchFunctionMode
 
-from profiler.execution import Applied, Attribute, Functional, Ref, Taken, leaves
+from profiler.execution import Applied, Attribute, Functional, Ref, Taken, leaves, storage_of
 from profiler.profile import INPUT
 
 VALUE_READING = frozenset({
@@ -56,25 +57,10 @@ def place_in_code() -> str:
     return f" ({Path(own[-1].filename).name}, line {own[-1].lineno}: {own[-1].line})" if own else ""
 
 
-@dataclass(frozen=True, slots=True)
-class SetItem:
-    """Writes to some elements of a tensor, and returns it: ``tensor[index] = value`` as a call."""
-
-    def __call__(self, tensor: Tensor, index: Any, value: Any) -> Tensor:
-        """Write."""
-        tensor[index] = value
-        return tensor
-
-
-@dataclass(frozen=True, slots=True)
-class Property:
-    """Reads a property of a tensor that is a tensor itself, such as ``T``."""
-
-    name: str
-
-    def __call__(self, tensor: Tensor) -> Any:
-        """Read it."""
-        return getattr(tensor, self.name)
+def set_item(tensor: Tensor, index: Any, value: Any) -> Tensor:
+    """Write to some elements of a tensor, and return it: ``tensor[index] = value`` as a call."""
+    tensor[index] = value
+    return tensor
 
 
 @dataclass(slots=True)
@@ -145,7 +131,7 @@ class Recorder(TorchFunctionMode):
         for path, tensor in state:
             self._state.setdefault(id(tensor), path)
         self._made: dict[int, tuple[str, tuple[Any, ...]]] = {}
-        self._depending = {_storage(tensor) for _, tensor in state}
+        self._depending = {storage_of(tensor) for _, tensor in state}
         self._alive: list[Any] = [tensor for _, tensor in state]  # so that no identity is used twice
         self._taken: set[str] = {INPUT}
         self._around: list[str] = []
@@ -192,20 +178,20 @@ class Recorder(TorchFunctionMode):
     def received(self, value: Tensor) -> None:
         """Know the model's input."""
         self._alive.append(value)
-        self._depending.add(_storage(value))
+        self._depending.add(storage_of(value))
         self._made[id(value)] = INPUT, ()
 
     def taken(self, own: Taken, received: Tensor) -> Tensor:
         """Take one of several inputs out of the model's input, and record that."""
         value = own(received)
-        self._depending.add(_storage(value))
+        self._depending.add(storage_of(value))
         self._add(Call(self._name(own.name), "Input", own, (Ref(INPUT),), {}, value))
         return value
 
     def settle(self) -> None:
         """Note which constants were written to after all; at the end."""
         for call in self.calls:
-            call.constant = call.constant and _storage(call.value) not in self._depending
+            call.constant = call.constant and storage_of(call.value) not in self._depending
 
     def result(self, leaf: Any) -> Any:
         """Return a leaf of what the model returns as it stands in a record."""
@@ -303,7 +289,7 @@ class Recorder(TorchFunctionMode):
             for tensor, version in zip(read, versions, strict=True)
             if tensor._version != version  # noqa: SLF001
         ]
-        if isinstance(target, SetItem):
+        if target is set_item:
             value = args[0]
         made = [leaf for leaf in leaves(value) if isinstance(leaf, Tensor)]
         if not made:
@@ -314,7 +300,7 @@ class Recorder(TorchFunctionMode):
                 raise self._unfollowable(f"it makes a tensor on {tensor.device}; stages run on the CPU")
         given_args, given_kwargs = given
         effects = bool(written) or not torch.equal(drawn, torch.get_rng_state())
-        places = {_storage(tensor) for tensor in (*written, *made)}
+        places = {storage_of(tensor) for tensor in (*written, *made)}
         if depends or effects:
             self._depending |= places  # what is written to a constant is none any more, whatever it is called
         constant = not depends and not effects and isinstance(value, Tensor)
@@ -338,7 +324,7 @@ class Recorder(TorchFunctionMode):
 
     def _depends(self, tensor: Tensor) -> bool:
         """Say whether a tensor depends on the model's input, parameters or buffers."""
-        return _storage(tensor) in self._depending or id(tensor) in self._state or tensor.requires_grad
+        return storage_of(tensor) in self._depending or id(tensor) in self._state or tensor.requires_grad
 
     def _given(self, leaf: Any) -> Any:
         """Return an argument as it stands in a record."""
@@ -371,10 +357,6 @@ class Recorder(TorchFunctionMode):
         return name
 
 
-def _storage(tensor: Tensor) -> int:
-    return tensor.untyped_storage().data_ptr()
-
-
 def is_leaf(module: nn.Module) -> bool:
     """Say whether a module is a layer by itself: one of torch.nn's, as torch.fx has it."""
     home = type(module).__module__
@@ -392,11 +374,11 @@ def _target(func: Any) -> tuple[str, Any]:
     name = str(getattr(func, "__name__", type(func).__name__))
     if name == "__get__":
         own = getattr(func.__self__, "__name__", "")
-        return own, Property(own)
+        return own, attrgetter(own)
     if name == "__getitem__":
         return name, operator.getitem
     if name == "__setitem__":
-        return name, SetItem()
+        return name, set_item
     if getattr(torch.Tensor, name, None) is func or str(getattr(func, "__qualname__", "")).startswith("TensorBase."):
         return name, name
     if getattr(nn.functional, name, None) is func or "<locals>" in str(getattr(func, "__qualname__", "")):

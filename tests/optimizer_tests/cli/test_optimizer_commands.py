@@ -16,7 +16,6 @@ from optimizer.plan import Plan
 from profiler.files import read_json, to_json, write_whole
 from profiler.machine import this_machine
 from profiler.profile import Form, Profile, Slicing
-from profiler.rounds.statistics import timing
 from profiler.settings import Config
 
 
@@ -27,9 +26,7 @@ def kept(in_folder: Path) -> Profile:
     layers = [
         replace(
             one,
-            forward=timing([one.forward_s * (1 + 0.01 * (number % 3)) for number in range(9)]),
-            backward=timing([0.0] * 9),
-            update=timing([0.0] * 9),
+            rounds_s=tuple(one.forward_s * (1 + 0.01 * (number % 3)) for number in range(9)),
             saved_bytes=1 << 20,
         )
         for one in found.layers
@@ -120,17 +117,15 @@ def odd(change: str) -> Profile:
             replace(edge, source=names.get(edge.source, edge.source), target=names[edge.target]) for edge in found.edges
         )
         return replace(found, model="[/red]$x", layers=layers, edges=edges)
-    wide = replace(timing([1e-9, 3e-9]), median_s=1e-9, low_s=0.0, high_s=9e-9)
-    return replace(
-        found, layers=tuple(replace(one, forward_s=1e-9, backward_s=0.0, forward=wide) for one in found.layers)
-    )
+    brief = [replace(one, forward_s=1e-9, backward_s=0.0, rounds_s=(0.0, 9e-9)) for one in found.layers]
+    return replace(found, layers=tuple(brief))
 
 
 @pytest.mark.parametrize(
     "change",
     [
         "names that tables and plots could take for markup",
-        "times of a nanosecond with wide intervals",
+        "times of a nanosecond that vary much",
     ],
 )
 def test_unusual_profiles_are_planned_and_drawn(

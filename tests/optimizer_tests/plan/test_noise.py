@@ -107,7 +107,7 @@ def test_a_profile_without_rounds_promises_without_an_interval() -> None:
 def test_a_drift_that_all_layers_share_is_no_noise() -> None:
     drift = [1 + 0.5 * at / ROUNDS for at in range(ROUNDS)]
     model = with_rounds(even(4), [drift] * 4)
-    rounds = Rounds(replace(model, loss=replace(model.loss, forward=model.layers[0].update)))
+    rounds = Rounds(replace(model, loss=replace(model.loss, rounds_s=tuple(1e-9 * factor for factor in drift))))
     assert rounds.count == ROUNDS
     usual = drift[ROUNDS // 2]
     inside = [factor * usual / drift[ROUNDS // 2] for factor in rounds.factors(["l0", "l1"], last=False)[4:-4]]

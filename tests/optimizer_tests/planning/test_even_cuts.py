@@ -9,7 +9,7 @@ from other_forms import cuttable, sliced
 from strategies import chain
 
 from optimizer.planning import Planner, even_places, even_share_s, even_slicing
-from profiler.profile import CopyCost, Loss
+from profiler.profile import CopyCost, Loss, pieces_of
 
 FREE = CopyCost(sizes_bytes=(), copy_s=())
 
@@ -23,7 +23,7 @@ def test_where_blocks_cost_what_they_divide_any_chain_is_split_evenly(times_ms: 
     slicing = even_slicing(profile, stages)
     cut = sliced(profile, slicing) if slicing else profile
     assert Planner(cut, stages, 8).optimized().bottleneck_s <= 1.05 * even_s
-    assert sum(len(pieces) for pieces in slicing.pieces.values()) <= 2 * (stages - 1), "a cut makes one layer two"
+    assert sum(len(pieces) for pieces in pieces_of(slicing).values()) <= 2 * (stages - 1), "a cut makes one layer two"
 
 
 @settings(deadline=None, max_examples=60)
@@ -36,7 +36,7 @@ def test_only_what_can_be_cut_is_cut_and_into_all_its_features(
     times_ms: list[int], stages: int, whole: set[int]
 ) -> None:
     profile = cuttable(chain(times_ms, copy_cost=FREE), [f"l{at}" for at in range(len(times_ms)) if at not in whole])
-    pieces = even_slicing(profile, stages).pieces
+    pieces = pieces_of(even_slicing(profile, stages))
     assert not whole & {int(name[1:]) for name in pieces}
     assert all(sum(lengths) == 4096 and len(lengths) > 1 for lengths in pieces.values())
 
@@ -54,4 +54,4 @@ def test_the_last_stage_updates_in_place_and_gets_more() -> None:
 def test_a_place_at_the_end_of_a_layer_is_no_cut_inside_it() -> None:
     near = cuttable(chain([10, 10, 10, 9.9], copy_cost=FREE), ["l0", "l1", "l2", "l3"])
     assert even_slicing(near, 4) == ""
-    assert even_slicing(cuttable(chain([10, 10, 10, 14], copy_cost=FREE), ["l3"]), 4).pieces.keys() == {"l3"}
+    assert pieces_of(even_slicing(cuttable(chain([10, 10, 10, 14], copy_cost=FREE), ["l3"]), 4)).keys() == {"l3"}

@@ -22,7 +22,7 @@ from optimizer.planning import (
     why_full,
     why_whole,
 )
-from profiler.profile import BF16_FORM, PLAIN_FORM, CopyCost, Form, Profile, Slicing
+from profiler.profile import BF16_FORM, PLAIN_FORM, CopyCost, Form, Profile, Slicing, pieces_of
 
 FREE = CopyCost(sizes_bytes=(), copy_s=())
 PLANNER = partial(Planner, stages=2, minibatches=8)
@@ -44,13 +44,13 @@ def chosen(
 def test_each_form_is_profiled_in_the_precision_that_it_would_run_in() -> None:
     profile_of, asked = giving(lopsided(), LOWER_MS)
     models = models_of(lopsided(), PLANNER, model_request("auto", "auto"), profile_of)
-    assert {(form.precision, tuple(form.slicing.pieces)) for form in asked} == {
+    assert {(form.precision, tuple(pieces_of(form.slicing))) for form in asked} == {
         ("fp32", ("l2",)), ("bf16", ()), ("bf16", ("l2",)),
     }  # fmt: skip
     assert models.sliced
     assert models.lowered
     assert models.best.profile.precision == "bf16"
-    assert models.best.profile.slicing.pieces.keys() == {"l2"}
+    assert pieces_of(models.best.profile.slicing).keys() == {"l2"}
     assert models.whole.profile.form == PLAIN_FORM, "the partitions of whole layers in float32 stay as they are"
 
 

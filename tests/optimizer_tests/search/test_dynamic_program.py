@@ -12,7 +12,7 @@ from strategies import random_profiles
 from optimizer.costs import Problem, costs_of
 from optimizer.errors import PartitionError
 from optimizer.planning import Planner
-from optimizer.search import candidates_of, solve
+from optimizer.search import StageTable, bottleneck_ns, candidates_of, solve
 from profiler.profile import Profile
 
 
@@ -49,6 +49,7 @@ def test_prefixes_of_a_few_orders_give_a_legal_split_and_a_bound_that_holds(
     if found is None:
         return
     assert whole is not None
-    assert found.lower_bound_ns <= whole.lower_bound_ns <= problem.bottleneck_ns(found.bounds)
+    assert found.lower_bound_ns <= whole.lower_bound_ns <= bottleneck_ns(problem, found.bounds)
     assert all(before & ~after == 0 for before, after in pairwise(found.bounds))
-    assert limit is None or max(problem.memory_bytes(found.bounds)) <= limit
+    table = StageTable(problem, found.bounds)
+    assert limit is None or all(table.memory_bytes(at)[at, at + 1] <= limit for at in range(stages))

@@ -19,7 +19,7 @@ from profiler.commands import MODULES, typed_as
 from profiler.errors import CaptureError, ModelError
 from profiler.machine import blaming, shortage
 from profiler.measure.memory import saved_bytes
-from profiler.measure.stepper import Clocks, stepper_for
+from profiler.measure.stepper import stepper_for
 from profiler.settings import Config
 
 MIB = 1 << 20
@@ -46,7 +46,7 @@ def test_the_estimate_is_what_a_whole_minibatch_saves_and_the_weights_take(name:
     config = Config(model=f"small_models:{name}", batch_size=24, image_size=16)
     captured = captured_model(config)
     batch = torch.randn(config.input_shape), torch.zeros(config.batch_size, dtype=torch.int64)
-    stepper = stepper_for(captured, batch, config.rule, 1, Clocks())
+    stepper = stepper_for(captured, batch, config.rule, 1)
     saved = sum(saved_bytes(stepper.segment, stepper.versions, stepper.received()))
     weights = sum(parameter.nbytes for parameter in captured.model.parameters() if parameter.requires_grad)
     least = least_bytes(captured.model, batch[0][:FEW], config)

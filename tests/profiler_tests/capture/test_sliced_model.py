@@ -15,7 +15,7 @@ from profiler.capture import laid_out, sliceable, sliced_model
 from profiler.capture.layer_graph import capture
 from profiler.errors import ConfigError
 from profiler.execution import Captured, part_names
-from profiler.profile import INPUT, Pieces, Slicing
+from profiler.profile import INPUT, Pieces, Slicing, slicing_of
 
 KINDS = [small_models.Residual, small_models.Plain, small_models.Tied, small_models.Heads, small_models.LastInPlace]
 
@@ -41,7 +41,7 @@ def test_a_sliced_model_computes_what_the_whole_one_does_and_has_its_state(
     chosen: tuple[Captured, dict[str, Pieces]],
 ) -> None:
     captured, counts = chosen
-    sliced = sliced_model(captured, Slicing.of(counts))
+    sliced = sliced_model(captured, slicing_of(counts))
     x = torch.randn(SHAPE)
     torch.manual_seed(0)
     before = captured.model.eval()(x)
@@ -69,7 +69,7 @@ def test_blocks_keep_every_dependence_and_stand_in_a_chain(
     chosen: tuple[Captured, dict[str, Pieces]],
 ) -> None:
     captured, counts = chosen
-    sliced = sliced_model(captured, Slicing.of(counts))
+    sliced = sliced_model(captured, slicing_of(counts))
     before, after = _graph(captured), _graph(sliced)
     assert nx.is_directed_acyclic_graph(after)
     for first in before:

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from profiler.capture.layer_graph import capture
 from profiler.execution import Captured, WeightVersions, keeping_casts, whole
 from profiler.execution.weight_update import Moments, write_next
-from profiler.measure.counters import casts
+from profiler.measure.casts import casts
 from profiler.profile import INPUT
 
 

@@ -11,7 +11,7 @@ from profiler.capture import captured_model
 from profiler.errors import ProcessError
 from profiler.machine import neighbouring_cores
 from profiler.measure import measure_profile
-from profiler.measure.neighbours import REST_EVERY, busy_neighbours
+from profiler.measure.neighbours import busy_neighbours
 from profiler.profile import PLAIN_FORM
 from profiler.rounds.time_budget import LEAST_ROUNDS
 from profiler.settings import Config
@@ -27,17 +27,17 @@ def children() -> set[psutil.Process]:
 
 def test_neighbours_work_when_told_and_rest_when_told(usable: tuple[int, ...]) -> None:
     others = children()
-    with busy_neighbours(CONFIG, PLAIN_FORM, usable[-1:]) as beside:
+    with busy_neighbours(CONFIG, PLAIN_FORM, usable[-1:]) as tell:
         (neighbour,) = children() - others
 
         def worked_s() -> float:
             return float(sum(neighbour.cpu_times()[:2]))
 
-        beside.run()
+        tell("run")
         before = worked_s()
         while worked_s() < before + 0.05:
             pass
-        beside.rest()
+        tell("rest")
         resting = worked_s()
         os.sched_yield()
         assert worked_s() == resting
@@ -46,12 +46,12 @@ def test_neighbours_work_when_told_and_rest_when_told(usable: tuple[int, ...]) -
 
 def test_a_neighbour_that_dies_is_told_and_nothing_is_left(usable: tuple[int, ...]) -> None:
     others = children()
-    with busy_neighbours(CONFIG, PLAIN_FORM, usable[-1:]) as beside:
-        beside.run()
+    with busy_neighbours(CONFIG, PLAIN_FORM, usable[-1:]) as tell:
+        tell("run")
         (neighbour,) = children() - others
         neighbour.kill()
         with pytest.raises(ProcessError, match="ended"):
-            beside.rest()
+            tell("rest")
     assert children() == others
 
 
@@ -61,7 +61,6 @@ def test_rounds_are_taken_beside_neighbours_and_some_beside_none(usable: tuple[i
     assert found.neighbours == 2
     assert found.beside_s > 0
     assert found.rounds >= LEAST_ROUNDS
-    assert len(found.whole_step.samples_s) == -(-found.rounds // REST_EVERY)
     assert all(layer.alone_s is not None for layer in found.layers)
     assert found.loss.alone_s is not None
     assert children() == others
@@ -71,7 +70,6 @@ def test_without_neighbours_every_plain_step_is_one_beside_none(usable: tuple[in
     found = measure_profile(CONFIG, captured_model(CONFIG), usable[:1], lambda _share: None, budget_s=0.1)
     assert (found.neighbours, found.beside_s) == (0, found.whole_step_s)
     assert all(layer.alone_s is None for layer in found.layers)
-    assert len(found.whole_step.samples_s) == found.rounds
 
 
 def test_as_many_cores_are_busy_as_will_be(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,9 +7,9 @@ import torch
 from torch import nn
 
 from profiler.capture.layer_graph import capture
-from profiler.measure import Clocks, stepper_for
+from profiler.measure import stepper_for
 from profiler.measure.stepper import WARM_UP_ROUNDS, Stepper
-from profiler.rounds import LOSS
+from profiler.rounds import LOSS, Samples
 from profiler.settings import UpdateRule
 
 SHAPE = (2, 3, small_models.IMAGE_SIZE, small_models.IMAGE_SIZE)
@@ -27,17 +27,19 @@ def stepper(model: torch.nn.Module) -> Stepper:
     captured = capture(model.train(), "model", torch.zeros(SHAPE))
     batch = (torch.randn(SHAPE), torch.tensor([0, 1]))
     rule = UpdateRule(lr=0.01, momentum=0.9)
-    return stepper_for(captured, batch, rule, 2, Clocks(Clock(), Clock()))
+    made = stepper_for(captured, batch, rule, 2)
+    made.clock, made.cpu_clock = Clock(), Clock()
+    return made
 
 
 def test_each_layer_gets_a_sample_a_round_and_warm_up_is_dropped() -> None:
     found = stepper(small_models.Residual())
     found.warm_up()
+    samples = Samples()
     for _ in range(3):
-        found.round()
+        found.take(samples)
     assert found.minibatch == 2 * (WARM_UP_ROUNDS + 3)
     layers = len(found.segment.operations)
-    samples = found.samples
     assert samples.whole_step == [1.0] * 3, "the plain step reads the clock twice and nothing in between does"
     assert set(samples.forward) == {LOSS, *range(layers)}
     assert set(samples.backward) == {LOSS, *range(layers)}
@@ -70,20 +72,15 @@ def test_an_update_in_place_is_timed_beside_one_that_is_not() -> None:
     found = stepper(small_models.Residual())
     before = {name: tensor.clone() for name, tensor in found.versions.tensors().items()}
     written: list[str] = []
-    real = found.versions.write, found.versions.overwrite
-    clock = found.clock
+    real, clock = found.versions.write, found.clock
 
-    def slow(used: int, paths: list[str]) -> None:
-        written.append("beside")
-        real[0](used, paths)
-        for _ in range(3):
+    def write(used: int, paths: list[str], *, in_place: bool = False) -> None:
+        written.append("in place" if in_place else "beside")
+        real(used, paths, in_place=in_place)
+        for _ in range(0 if in_place else 3):
             clock()
 
-    def quick(used: int, paths: list[str]) -> None:
-        written.append("in place")
-        real[1](used, paths)
-
-    found.versions.write, found.versions.overwrite = slow, quick  # type: ignore[method-assign,assignment]
+    found.versions.write = write  # type: ignore[method-assign,assignment]
     found.versions.rule = UpdateRule(lr=0.0, momentum=0.9)
     shares = dict(zip([one.name for one in found.segment.operations], found.in_place_shares(), strict=True))
     assert shares["conv1"] == 0.25, "a clock that is read once takes 1 s, and 4 s when it is read thrice more"

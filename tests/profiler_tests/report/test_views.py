@@ -25,9 +25,7 @@ def test_a_good_profile_has_no_doubts() -> None:
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ({"closure_error": -0.2, "foreign_load": 0.0}, "changing clock"),
-        ({"closure_error": -0.7}, "does something beside its layers, such as checkpointing"),
-        ({"closure_error": -0.2, "foreign_load": 0.5}, "because this core worked for others"),
+        ({"closure_error": -0.2}, "a changing clock or other work"),
         ({"foreign_load": 0.25}, "worked for others in 25%"),
         ({"uncertainty": 0.3}, "after 9 rounds, what a stage takes is known to ±30% only"),
         ({"regret": 0.07}, "Another split may be up to 7% faster"),

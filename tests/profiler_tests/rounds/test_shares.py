@@ -10,8 +10,8 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from profiler.rounds import LOSS, Samples
-from profiler.rounds.doubt import DRAWS, even_cut, largest_stage, plan_doubt
-from profiler.rounds.shares import closure_error, layer_times, shares_drawn, shares_of, step_shares
+from profiler.rounds.doubt import DRAWS, doubt_of, even_cut, largest_stage
+from profiler.rounds.shares import closure_error, layer_times, shares_drawn, shares_of, step_costs
 
 TRUE = [0.05, 0.2, 0.1, 0.3, 0.15, 0.2]
 ROUNDS = 30
@@ -63,10 +63,10 @@ def differ(shares: Sequence[float], other: Sequence[float] = TRUE) -> float:
     return sum(abs(one - two) for one, two in zip(shares, other, strict=True)) / 2
 
 
-def estimated(samples: Samples, alike: Sequence[int] = range(len(TRUE))) -> list[float]:
-    costs = step_shares(samples, list(alike)).costs_s
-    whole_s = sum(costs.values())
-    return [costs["forward", part] / whole_s for part in range(len(alike))]
+def estimated(samples: Samples) -> list[float]:
+    costs_s = step_costs(samples)
+    whole_s = sum(costs_s.values())
+    return [costs_s["forward", part] / whole_s for part in range(len(TRUE))]
 
 
 @pytest.mark.parametrize("names", [names for count in (1, 2, 3, 4) for names in combinations(MACHINES, count)])
@@ -77,32 +77,9 @@ def test_shares_are_found_whatever_the_machine_does(names: tuple[str, ...]) -> N
     assert sum(errors) / len(errors) < 0.01
 
 
-def test_layers_alike_help_each_other_as_far_as_they_are_alike() -> None:
-    """Six layers that are the same, timed with much jitter; and six that differ by more than it."""
-
-    def noisy(drawing: random.Random, _at: int, _part: int) -> float:
-        return drawing.lognormvariate(0.0, 0.5)
-
-    same = [1 / 6] * 6
-    pooled = [differ(estimated(rounds_on([noisy], seed, same), [0] * 6), same) for seed in range(20)]
-    apart = [differ(estimated(rounds_on([noisy], seed, same)), same) for seed in range(20)]
-    assert sum(pooled) < 0.6 * sum(apart)
-    unlike = differ(estimated(rounds_on([jitters]), [0] * 6))
-    assert unlike < 0.01, "what differs by more than noise is not drawn together"
-
-
-def test_costs_add_up_to_the_usual_step_and_keep_their_sum_where_layers_are_alike() -> None:
+def test_costs_add_up_to_the_usual_step() -> None:
     samples = rounds_on([drifts, bursts])
-    usual_s = float(np.median(samples.whole_step))
-    for alike in (range(6), [0] * 6):
-        assert sum(step_shares(samples, list(alike)).costs_s.values()) == pytest.approx(usual_s)
-
-
-def test_an_interval_holds_its_cost_and_the_samples_are_what_was_timed() -> None:
-    samples = rounds_on([jitters, bursts])
-    timing = step_shares(samples, range(6)).timings["forward", 3]
-    assert timing.low_s < timing.median_s < timing.high_s
-    assert list(timing.samples_s) == samples.forward[3]
+    assert sum(step_costs(samples).values()) == pytest.approx(float(np.median(samples.whole_step)))
 
 
 def test_the_plain_steps_on_both_sides_take_a_steady_drift_out() -> None:
@@ -142,15 +119,15 @@ def least_of_all_cuts(costs: Sequence[float], stages: int) -> float:
 
 
 def test_a_plan_is_not_in_doubt_where_rounds_differ_in_pace_alone_and_is_where_layers_do() -> None:
-    steady = plan_doubt(layer_times(rounds_on([drifts])), 3)
+    steady = doubt_of(layer_times(rounds_on([drifts])), 3)
     assert max(steady.regret, steady.spread) < 1e-9
-    assert plan_doubt(layer_times(rounds_on([bursts])), 3).spread > 0.0
+    assert doubt_of(layer_times(rounds_on([bursts])), 3).spread > 0.0
 
 
 def test_nothing_is_regretted_of_the_only_cut_however_much_layers_vary() -> None:
     """Two layers in two stages; the first takes as much as the other, or up to seven times as much."""
     times_s = np.array([[1.0 + at % 7 for at in range(ROUNDS)], [1.0] * ROUNDS])
-    doubt = plan_doubt(times_s, 2)
+    doubt = doubt_of(times_s, 2)
     assert doubt.regret == 0.0
     assert doubt.spread > 0.01
 
@@ -161,7 +138,7 @@ def test_regret_is_what_the_best_of_all_cuts_of_each_draw_is_better_by() -> None
     ends = even_cut(shares_of(times_s), 3)
     ratios = [largest_stage(one, ends) / least_of_all_cuts(one, 3) for one in shares_drawn(times_s, DRAWS)]
     assert sum(ratio > 1.01 for ratio in ratios) > DRAWS / 10, "draws do differ"
-    assert plan_doubt(times_s, 3).regret == pytest.approx(sorted(ratios)[94] - 1, abs=0.02)
+    assert doubt_of(times_s, 3).regret == pytest.approx(sorted(ratios)[94] - 1, abs=0.02)
 
 
 def test_shares_of_what_takes_no_time_are_nothing() -> None:

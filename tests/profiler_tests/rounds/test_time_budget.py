@@ -6,7 +6,7 @@ from itertools import count
 import pytest
 
 from profiler.profile import MOST_ROUNDS
-from profiler.rounds import Samples
+from profiler.rounds import LOSS, Samples
 from profiler.rounds.time_budget import BUDGET_S, ENOUGH_ROUNDS, LEAST_ROUNDS, spend
 
 
@@ -21,6 +21,8 @@ class FakeStepper:
         for position, time_s in enumerate(self.times(number)):
             for store in (self.samples.forward, self.samples.backward, self.samples.update):
                 store.setdefault(position, []).append(time_s)
+        for store in (self.samples.forward, self.samples.backward):
+            store.setdefault(LOSS, []).append(0.0)
         self.samples.whole_step.append(1.0)
         self.now += 1.0
 

@@ -153,7 +153,6 @@ def test_stages_that_outnumber_the_cores_say_by_which_clock_they_ran(
         (RUN, ["compare", "--config", "study.yaml"], "there is no model 'alexnot' in torchvision"),
         (RUN, ["run", "--config", "study.yaml"], "run takes one model"),
         (RUN, ["run"], "add --plan plan.json"),
-        (RUN, ["compare", *SMALL, "--resume"], "--resume; to resume, repeat the command without --fresh; see"),
         (RUN, ["run", "--config", "kept/plan.json"], "kept/plan.json is a plan, not a configuration; use --plan"),
         (OPTIMIZE, [], "no model is named"),
         (OPTIMIZE, ["--profile", "none.json"], "No such file"),

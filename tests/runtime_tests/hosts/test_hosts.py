@@ -30,7 +30,6 @@ from profiler.capture import captured_model
 from profiler.cli import main as profiler_cli
 from profiler.files import from_json, read_json, to_json
 from profiler.machine import this_machine
-from profiler.profile import Timing
 from profiler.settings import config as configuration
 from runtime.cli import main as cli
 from runtime.results import RunResult
@@ -282,9 +281,7 @@ def test_a_plan_for_the_measured_links_is_faster_over_a_slow_wire_than_one_that_
 def test_a_plan_for_other_hosts_is_refused_by_name_on_every_rank(hosts: Hosts) -> None:
     plan = plan_file(hosts.folder, "small_models:slow_for_ever", image_size=SHAPE[-1])
     found = read_json(plan, Plan)
-    facts = RankFacts(
-        host="", address="", core=0, machine=this_machine(), step=Timing(median_s=1.0, low_s=1.0, high_s=1.0)
-    )
+    facts = RankFacts(host="", address="", core=0, machine=this_machine(), step_s=1.0)
     link = Link(sizes_bytes=(0, 1), down_s=(0.0, 0.0), up_s=(0.0, 0.0))
     network = NetworkProfile(
         model=found.model, model_digest=found.model_digest, batch_size=found.batch_size,

@@ -1,14 +1,13 @@
-from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from profiler.capture import captured_model
+from profiler.cli import profile_cache as store
 from profiler.errors import ModelError
 from profiler.files import read_json, to_json, write_whole
 from profiler.measure import measure_profile
-from profiler.measure import profile_cache as store
 from profiler.profile import BF16_FORM, PLAIN_FORM, Form, Profile, Slicing
 from profiler.settings import Config
 
@@ -16,12 +15,14 @@ CONFIG = Config(model="small_models:Plain", batch_size=2, image_size=16)
 
 
 @pytest.fixture
-def said(in_folder: Path) -> list[str]:  # noqa: ARG001 - to be in an empty folder
-    return []
+def said(in_folder: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:  # noqa: ARG001 - to be in an empty folder
+    notes: list[str] = []
+    monkeypatch.setattr(store, "note", notes.append)
+    return notes
 
 
-def ask(said: list[str], config: Config, core: int, form: Form = PLAIN_FORM) -> Profile:
-    return store.profile_for(config, form, [core], lambda: nullcontext(lambda _share: None), said.append)
+def ask(config: Config, core: int, form: Form = PLAIN_FORM) -> Profile:
+    return store.fresh_profile(replace(config, cores=(core,)), form)
 
 
 @pytest.fixture(scope="module")
@@ -31,11 +32,11 @@ def fresh(usable: tuple[int, ...]) -> Profile:
 
 def test_each_form_has_a_profile_that_is_measured_once_and_then_kept(said: list[str], usable: tuple[int, ...]) -> None:
     forms = [PLAIN_FORM, Form(Slicing("layers.1=2"))]
-    first = [ask(said, CONFIG, usable[0], form) for form in forms]
+    first = [ask(CONFIG, usable[0], form) for form in forms]
     assert "there is none yet" in said[0]
     assert [found.form for found in first] == forms
     assert first[0].model_digest == first[1].model_digest
-    assert [ask(said, CONFIG, usable[0], form) for form in reversed(forms)] == first[::-1]
+    assert [ask(CONFIG, usable[0], form) for form in reversed(forms)] == first[::-1]
     path = store.path_for(CONFIG)
     assert said[-1] == f"small_models:Plain: using the profile {path} of {first[0].measured_at}"
     assert len(list(Path("profiles").iterdir())) == len(forms)
@@ -48,7 +49,7 @@ def test_a_module_of_the_users_that_sets_variables_wears_no_profile_out(
     write_whole(store.path_for(CONFIG), to_json(fresh))
     for name in ("KMP_DUPLICATE_LIB_OK", "KMP_INIT_AT_FORK", "MALLOC_ARENA_MAX"):
         monkeypatch.setenv(name, "1")
-    assert ask(said, CONFIG, usable[0]) == fresh
+    assert ask(CONFIG, usable[0]) == fresh
     assert "using the profile" in said[0]
 
 
@@ -71,36 +72,35 @@ def test_a_profile_that_no_longer_fits_is_measured_again(  # noqa: PLR0917
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     newer = replace(fresh, measured_at="later")
-    monkeypatch.setattr("profiler.measure.measure.measure_profile", lambda *_given, **_named: newer)
+    monkeypatch.setattr("profiler.measure.measure_profile", lambda *_given, **_named: newer)
     if "machine" in change:
         change = {"machine": replace(fresh.machine, cpu="another")}
     write_whole(store.path_for(CONFIG), to_json(replace(fresh, **change)))  # type: ignore[arg-type]
-    again = ask(said, CONFIG, usable[0])
+    again = ask(CONFIG, usable[0])
     assert any(words in sentence for sentence in said)
     assert again == newer
     assert read_json(store.path_for(CONFIG), Profile) == newer
 
 
 @pytest.mark.parametrize("change", [{"model_digest": "0"}, {"update_rule": "adam"}])
+@pytest.mark.usefixtures("said")
 def test_where_a_kept_profile_does_not_fit_a_minibatch_that_memory_cannot_hold_is_refused(
-    said: list[str], usable: tuple[int, ...], fresh: Profile, change: dict[str, str], monkeypatch: pytest.MonkeyPatch
+    usable: tuple[int, ...], fresh: Profile, change: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     config = replace(CONFIG, batch_size=256)
     kept = replace(fresh, batch_size=config.batch_size, input_shape=config.input_shape, **change)  # type: ignore[arg-type]
     write_whole(store.path_for(config), to_json(kept))
-    monkeypatch.setattr(
-        "profiler.measure.measure.measure_profile", lambda *_given, **_named: pytest.fail("it is measured")
-    )
+    monkeypatch.setattr("profiler.measure.measure_profile", lambda *_given, **_named: pytest.fail("it is measured"))
     monkeypatch.setattr("profiler.capture.least_memory.free_to_this_process", lambda: (1 << 20, "the machine"))
     with pytest.raises(ModelError, match="a training step of model 'small_models:Plain' on 256 samples takes"):
-        ask(said, config, usable[0])
+        ask(config, usable[0])
 
 
 def test_a_broken_profile_is_measured_again(
     said: list[str], usable: tuple[int, ...], fresh: Profile, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("profiler.measure.measure.measure_profile", lambda *_given, **_named: fresh)
+    monkeypatch.setattr("profiler.measure.measure_profile", lambda *_given, **_named: fresh)
     write_whole(store.path_for(CONFIG), b"{")
-    ask(said, CONFIG, usable[0])
+    ask(CONFIG, usable[0])
     assert "is not a profile" in said[0]
     assert read_json(store.path_for(CONFIG), Profile) == fresh

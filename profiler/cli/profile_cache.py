@@ -1,13 +1,12 @@
 """Keep profiles in a folder and find one that still fits: same model, minibatch and machine."""
 
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
 
 import profiler.capture
-import profiler.execution
 import profiler.machine
+import profiler.measure
+from profiler.cli.console import note, progress
 from profiler.commands import again
 from profiler.errors import FileError
 from profiler.files import digest, is_file, read_json, to_json, write_whole
@@ -24,27 +23,17 @@ def path_for(config: Config, form: Form = PLAIN_FORM) -> Path:
     return Path(config.profiles) / f"{model}-b{config.batch_size}-{config.size_name}{precision}{slicing}.json"
 
 
-def profile_for(
-    config: Config,
-    form: Form,
-    cores: Sequence[int],
-    progress: Callable[[], AbstractContextManager[Callable[[float], None]]],
-    report: Callable[[str], None],
-    *,
-    budget_s: float | None = None,
-) -> Profile:
-    """Return the kept profile that fits ``config`` and a form on this machine, or measure one on ``cores`` and keep it.
+def fresh_profile(config: Config, form: Form = PLAIN_FORM, *, budget_s: float | None = None) -> Profile:
+    """Return the kept profile that fits ``config`` and a form on this machine, or measure one and keep it.
+
+    It is measured beside as many busy cores as will run the other stages.
 
     Args:
         config: Model, batch size and image size.
         form: What of the model is to run.
-        cores: The core to measure on, and those that are busy meanwhile.
-        progress: Gives, while measuring, what is called with shares of the work done that add up to 1.
-        report: Called with sentences on what is used and what casts doubt on it.
         budget_s: How long to measure, if it has to be; None: until a plan is known.
     """
-    from profiler.measure.measure import measure_profile
-
+    cores = profiler.machine.neighbouring_cores(profiler.machine.usable_cores(config.cores), config.stages)
     path, typed = path_for(config, form), typed_for(config.typed, form)
     kept, difference = _kept(path)
     if kept:
@@ -60,15 +49,17 @@ def profile_for(
                 f", which was measured beside {kept.neighbours} busy cores where {len(cores) - 1} will be; "
                 f"{again('profile', typed)} measures it anew"
             )
-        report(f"{config.name}: using the profile {path} of {kept.measured_at}{beside}")
+        note(f"{config.name}: using the profile {path} of {kept.measured_at}{beside}")
         return replace(kept, typed=typed)
     refuse_unwritable(path, None, "profile -o and plan with --profile, or work in a folder that you may write to")
-    report(f"{config.name}: measuring a profile{_of(form)} for {path}: {difference}")
-    with progress() as advance:
-        profile = measure_profile(config, captured, cores, advance, budget_s=budget_s)
+    note(f"{config.name}: measuring a profile{_of(form)} for {path}: {difference}")
+    with progress("profile", 1) as advance:
+        profile = profiler.measure.measure_profile(
+            config, captured, cores, lambda share: advance(share, config.name), budget_s=budget_s
+        )
     write_whole(path, to_json(profile))
     for warning in [] if form.slicing else profile_warnings(profile):  # which the whole model's has said
-        report(f"{config.name}: {warning}")
+        note(f"{config.name}: {warning}")
     return profile
 
 
