@@ -18,7 +18,7 @@ from typing import Literal
 
 from optimizer.cli import planned_models
 from optimizer.plan import Plan
-from optimizer.planning import LOWERED, OPTIMIZED, SLICED, why_full
+from optimizer.planning import LOWERED, OPTIMIZED, SLICED
 from optimizer.schedule import PLAIN_1F1B
 from profiler.capture import SEED, captured_model
 from profiler.cli import settled_precision
@@ -41,7 +41,7 @@ def plans_of(config: Config) -> tuple[list[Plan], float]:
     models = planned_models(config, PLAIN_1F1B, (OPTIMIZED, SLICED, LOWERED), lambda sentence: print(f"({sentence})"))
     full = (models.sliced or models.whole).optimized()
     if not models.lowered:
-        print(f"({why_full(models.why_full)})")
+        print(f"({models.why_full})")
     return [full, models.best.optimized()], models.whole.profile.lone_core_s
 
 

@@ -32,7 +32,7 @@ from strategies import MACHINE, chain
 from trained import pipeline, plan_for
 
 from optimizer.plan import NetworkProfile, Plan
-from optimizer.planning import Planner, load_schemes
+from optimizer.planning import Planner
 from profiler.errors import FileError, StageplanError
 from profiler.execution import count_name, moment_name
 from profiler.files import MOST_BYTES as LARGEST
@@ -154,9 +154,6 @@ def kinds() -> dict[str, FileKind]:
             (TOP / "configs" / "study.yaml").read_bytes(), lines, [lambda path, _folder: config.load_all(path)]
         ),
         "checkpoint": FileKind(checkpoint(), mutations.mutated_checkpoint, [resumed], share=0.4),
-        "schemes": FileKind(
-            (TOP / "configs" / "schemes.yaml").read_bytes(), lines, [lambda path, _folder: load_schemes(path)]
-        ),
     }  # fmt: skip
 
 
@@ -187,7 +184,7 @@ def trained_on() -> Pipeline:
 
 
 NAMES = (
-    "profile", "plan", "plan to run", "comparison", "run", "links", "configuration", "study", "schemes",
+    "profile", "plan", "plan to run", "comparison", "run", "links", "configuration", "study",
     "checkpoint",
 )  # fmt: skip
 MOST_SECONDS, MOST_BYTES = 30, 4 << 30

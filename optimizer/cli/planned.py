@@ -109,9 +109,9 @@ def plans_of(models: "Models", names: list[str], schemes: Schemes, report: Calla
     """Return the plans of some partitions; what the model does not allow is told to ``report``."""
     model = models.whole.profile.model
     if names == [SLICED] and models.sliced is None:
-        raise ConfigError(f"{model}: {optimizer.planning.why_whole(models.why_whole)}; run the partition {OPTIMIZED}")
+        raise ConfigError(f"{model}: {models.why_whole}; run the partition {OPTIMIZED}")
     if names == [LOWERED] and models.lowered is None:
-        report(f"{model}: {optimizer.planning.why_full(models.why_full)}")
+        report(f"{model}: {models.why_full}")
         names = [SLICED if models.sliced else OPTIMIZED]
     plans = optimizer.planning.plans_for(names, models, schemes, report)
     if not plans:

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import replace
 
-from optimizer.plan.noise import eased, relative_throughput, scaled
+from optimizer.plan.noise import eased, expected_throughput
 from optimizer.plan.plan import Plan, Prediction, Stage
 from optimizer.schedule import (
     Duration,
@@ -55,7 +55,7 @@ def predict(stages: Sequence[Stage], batch_size: int, schedule: Schedule) -> Pre
         minibatches=schedule.minibatches,
         throughput_samples_per_s=steady,
         makespan_s=makespan_s(spans),
-        expected=scaled(relative_throughput(stages, schedule, costs, _messages(stages)), steady),
+        expected=expected_throughput(stages, schedule, costs, _messages(stages), steady),
     )
 
 

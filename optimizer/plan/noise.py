@@ -24,7 +24,7 @@ from dataclasses import replace
 import numpy as np
 
 from optimizer.plan.plan import Expected, Stage
-from optimizer.schedule import Durations, Pace, Schedule, Span, simulate, steady_minibatches
+from optimizer.schedule import Durations, Pace, Schedule, simulate, throughput
 
 Factors = Sequence[Sequence[float]]
 FEWEST, MOST_SIMULATED = 10, 5_000
@@ -44,38 +44,40 @@ def eased(stages: Sequence[Stage], neighbours: int) -> list[Stage]:
     ]
 
 
-def relative_throughput(
+def expected_throughput(
     stages: Sequence[Stage],
     schedule: Schedule,
     durations_s: Durations,
     ways: tuple[Sequence[float], Sequence[float]],
+    steady_samples_per_s: float,
 ) -> Expected | None:
-    """Return the throughput of unsteady stages over that of steady ones; None where nothing says how unsteady they are.
+    """Return the throughput of unsteady stages, given that of steady ones; None where nothing says how unsteady.
 
     Args:
         stages: With their noise and ease.
         schedule: What runs.
         durations_s: What each action takes as profiled.
         ways: What messages take, down and up.
+        steady_samples_per_s: What stages give that are always as they are at their ease.
     """
     rounds = {len(stage.noise) for stage in stages}
     if rounds == {0} or len(rounds) > 1:
         return None
     short = replace(schedule, minibatches=min(schedule.minibatches, most_simulated(schedule.pace, len(stages))))
 
-    def period(duration_s: Durations) -> float:
-        return _period(short, simulate(short.pace, len(stages), short.minibatches, duration_s, *ways))
+    def rate(duration_s: Durations) -> float:
+        return throughput(short, simulate(short.pace, len(stages), short.minibatches, duration_s, *ways), 1)
 
     ease, alone = [stage.ease for stage in stages], [stage.alone for stage in stages]
-    usual_s = period(_times(durations_s, ease))
+    usual = rate(_times(durations_s, ease))
     factors = _factors(stages, short.minibatches, rounds.pop())
-    turns_s = [
-        np.array([period(_times(durations_s, shares, turn)) for turn in factors])
+    turns = [
+        np.array([rate(_times(durations_s, shares, turn)) for turn in factors])
         for shares in ([1.0] * len(stages), ease, alone)
     ]
-    if not usual_s or not all(own_s.all() for own_s in turns_s):
+    if not usual:
         return None
-    beside, expected, beside_none = (usual_s / own_s for own_s in turns_s)
+    beside, expected, beside_none = (own * steady_samples_per_s / usual for own in turns)
     mean = float(np.mean(expected))
     unknown = Z * _standard_error(max(stages, key=lambda stage: stage.total_s * stage.ease).noise)
     low, high = float(np.quantile(beside, TAILS[0])), float(np.quantile(beside_none, TAILS[1]))
@@ -96,14 +98,6 @@ def _standard_error(factors: Sequence[float]) -> float:
     return float(np.std(factors, ddof=1)) / len(factors) ** 0.5 if len(factors) > 1 else 0.0
 
 
-def scaled(expected: Expected | None, throughput_samples_per_s: float) -> Expected | None:
-    """Return an expectation that was relative to a throughput."""
-    if expected is None:
-        return None
-    values = {name: getattr(expected, name) * throughput_samples_per_s for name in ("samples_per_s", "low", "high")}
-    return replace(expected, **values)
-
-
 def most_simulated(pace: Pace, stages: int) -> int:
     """Return how many minibatches are simulated at most: whole rounds of updates, three times what is in flight."""
     whole = pace.update_every
@@ -121,10 +115,3 @@ def _factors(stages: Sequence[Stage], minibatches: int, rounds: int) -> list[Fac
         [own[(turn * rounds // count + along + at * rounds // size) % rounds].tolist() for at, own in enumerate(noise)]
         for turn in range(count)
     ]
-
-
-def _period(schedule: Schedule, spans: Sequence[Sequence[Span]]) -> float:
-    """Return what the minibatches take that throughput counts."""
-    ends_s = [span.end_s for span in spans[-1] if span.action.kind == "B"]
-    begun, until = steady_minibatches(schedule)
-    return ends_s[until - 1] - ends_s[begun - 1] if begun else max(row[-1].end_s for row in spans)

@@ -14,8 +14,6 @@ if TYPE_CHECKING:
         model_request,
         models_of,
         names_layers,
-        why_full,
-        why_whole,
     )
     from optimizer.planning.naming import (
         ALL,

@@ -9,9 +9,8 @@ narrower product has an efficiency of its own and putting the parts together cos
 from bisect import bisect_left
 from itertools import accumulate, pairwise
 
-from optimizer.costs import NANOSECONDS, Costs, costs_of
-from optimizer.schedule import PLAIN_1F1B, Pace
-from profiler.profile import Layer, Profile, Slicing, slicing_of
+from optimizer.costs import NANOSECONDS, Costs
+from profiler.profile import Layer, Slicing, slicing_of
 
 NEAR = 0.02
 """Of an even share: how near to a layer's end a place counts as there."""
@@ -19,33 +18,31 @@ GRAIN = 16
 """Blocks have multiples of so many features, where a layer has many: kernels work on as many at a time."""
 
 
-def even_share_s(profile: Profile, stages: int, pace: Pace = PLAIN_1F1B) -> float:
+def even_share_s(costs: Costs, stages: int) -> float:
     """Return what each stage would take if a split could cut anywhere."""
-    return _even(costs_of(profile, pace), stages)[0]
+    return _even(costs, stages)[0]
 
 
-def even_places(profile: Profile, stages: int, pace: Pace = PLAIN_1F1B) -> list[tuple[Layer, float]]:
+def even_places(costs: Costs, stages: int) -> list[tuple[Layer, float]]:
     """Return the layer in which each cut of a perfectly even split lies, and which share of it stands before."""
-    costs = costs_of(profile, pace)
     (share_s, ends), weights_ns = _even(costs, stages), costs.weights_ns()
     places = []
     for cut in range(1, stages):
         at = min(bisect_left(ends, cut * share_s), len(ends) - 1)
         own_s = weights_ns[at] / NANOSECONDS
-        places.append((profile.layers[at], 1 - (ends[at] - cut * share_s) / own_s if own_s else 1.0))
+        places.append((costs.layers[at], 1 - (ends[at] - cut * share_s) / own_s if own_s else 1.0))
     return places
 
 
-def even_slicing(profile: Profile, stages: int, pace: Pace = PLAIN_1F1B) -> Slicing:
+def even_slicing(costs: Costs, stages: int) -> Slicing:
     """Return the cuts inside layers at the even split's places; none where no layer that can be cut is in the way.
 
     Args:
-        profile: Of the model with all layers whole.
+        costs: Of the model with all layers whole.
         stages: The number of stages.
-        pace: The schedule that is planned for.
     """
-    near_s, places = NEAR * even_share_s(profile, stages, pace), dict[Layer, set[int]]()
-    for layer, share in even_places(profile, stages, pace):
+    near_s, places = NEAR * even_share_s(costs, stages), dict[Layer, set[int]]()
+    for layer, share in even_places(costs, stages):
         if not layer.features or layer.uncuttable:
             continue
         grain = GRAIN if layer.features >= 4 * GRAIN else 1

@@ -5,12 +5,14 @@ each to the nearest legal cut. From small shares of either end to the whole, tha
 equal layer counts to the other lopsided one; for two stages it is one cut that moves evenly from front to back.
 """
 
-from collections.abc import Iterator
-from fractions import Fraction
+from itertools import pairwise
 
 from optimizer.plan import Plan
 from optimizer.planning.planner import Planner
 from optimizer.planning.schemes import nearest_legal
+
+STEPS = 16
+"""Into so many times the splits that are wanted the share t is divided; of those that differ, some are taken."""
 
 
 def spaced_splits(planner: Planner, wanted: int, taken: set[tuple[tuple[str, ...], ...]]) -> dict[str, Plan]:
@@ -21,29 +23,18 @@ def spaced_splits(planner: Planner, wanted: int, taken: set[tuple[tuple[str, ...
         wanted: How many distinct splits there shall be; there are fewer where the model has no more.
         taken: The splits that there are, each as the layers of its stages.
     """
-    missing, steps = wanted - len(taken), wanted
-    if len(planner.legal_cuts) < planner.stages - 1:
+    names, legal, stages = [layer.name for layer in planner.costs.layers], planner.legal_cuts, planner.stages
+    missing, count, steps = wanted - len(taken), len(names), STEPS * wanted
+    if len(legal) < stages - 1 or missing <= 0:
         return {}
-    plans: dict[tuple[tuple[str, ...], ...], Plan] = {}
-    while missing > 0 and steps <= 16 * wanted:
-        plans = {}
-        for cuts in _targets(len(planner.costs.layers), planner.stages, steps):
-            plan = planner.in_captured_order("spaced", nearest_legal(cuts, planner.legal_cuts, planner.stages))
-            if plan.split not in taken:
-                plans.setdefault(plan.split, plan)
-        if len(plans) >= missing:
-            break
-        steps *= 2
-    chosen = list(plans.values())
-    if len(chosen) > missing > 0:
-        chosen = [chosen[(2 * number + 1) * len(chosen) // (2 * missing)] for number in range(missing)]
-    return {f"spaced-{number}": plan for number, plan in enumerate(chosen, 1)}
-
-
-def _targets(layers: int, stages: int, steps: int) -> Iterator[list[int]]:
-    """Yield cuts as counts of layers before them, from the front of the model to its back."""
-    shares = [Fraction(step, steps) for step in range(1, steps)]
-    for share in shares:
-        yield [round(layers * share * cut / stages) for cut in range(1, stages)]
-    for share in reversed(shares):
-        yield [round(layers * (1 - share * (stages - cut) / stages)) for cut in range(1, stages)]
+    shares, numbers = [step / steps for step in range(1, steps)], range(1, stages)
+    targets = [[round(count * share * number / stages) for number in numbers] for share in shares]
+    targets += [[round(count * (1 - share * (stages - at) / stages)) for at in numbers] for share in reversed(shares)]
+    found = dict.fromkeys(tuple(nearest_legal(cuts, legal, stages)) for cuts in targets)
+    free = [cuts for cuts in found if tuple(tuple(names[a:b]) for a, b in pairwise((0, *cuts, count))) not in taken]
+    chosen = (
+        [free[(2 * number + 1) * len(free) // (2 * missing)] for number in range(missing)]
+        if len(free) > missing
+        else free
+    )
+    return {f"spaced-{number}": planner.in_captured_order("spaced", cuts) for number, cuts in enumerate(chosen, 1)}

@@ -8,7 +8,6 @@ serve it. Another model is taken if its promise is better by ``LEAST_GAIN`` and 
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol
 
 from optimizer.errors import PartitionError
 from optimizer.plan import Plan
@@ -35,16 +34,15 @@ LEAST_GAIN = 0.02
 """By which share of a promise another model has to pay."""
 CUTTING_COSTS = 0.1
 """Of an even stage, what cuts inside layers cost at the least: where a split is so near to even, none are tried."""
-WhyNot = Literal["even already", "none in the way", "not profiled", "no gain", "too loud"]
 ProfileOf = Callable[[Form], Profile | None]
 """Returns the profile of the model in a form, which may take its time; None where that is not worth it."""
-
-
-class PlannerFor(Protocol):
-    """Makes what plans for a profile, under all limits; with forced cuts, if any."""
-
-    def __call__(self, profile: Profile, /, *, cut_after: Sequence[Sequence[str]] = ()) -> Planner:
-        """Return what plans for the profile, with a cut directly behind each group of layers in ``cut_after``."""
+PlannerFor = Callable[..., Planner]
+"""Makes what plans for a profile, under all limits; with forced cuts, if any, as ``Planner`` takes ``cut_after``."""
+_WHOLE, _FULL = "no layer is cut inside, for", f"layers run in {FP32}, for"
+_TOO_LOUD = "the machine was too loud to tell whether"
+_NOT_LOWERED = f"{_FULL} a step in {BF16} is not faster, or was not profiled"
+_NO_GAIN = f"{_WHOLE} that gains less than the profiles leave open"
+_NOT_PROFILED = f"{_WHOLE} what that would give was not profiled"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,7 +101,7 @@ class Models:
     Attributes:
         whole: All layers whole, in float32 or the precision that is asked for; ``sliced``, with layers cut inside.
         lowered: In bfloat16 where that is faster, with layers cut inside where that pays; ``lowered_whole``, without.
-        why_whole: Why no layer is cut inside; None where one is, or where nobody asked.
+        why_whole: Why no layer is cut inside, in words; nothing where one is, or where nobody asked.
         why_full: Likewise, why not in bfloat16.
     """
 
@@ -111,8 +109,8 @@ class Models:
     sliced: Planner | None = None
     lowered: Planner | None = None
     lowered_whole: Planner | None = None
-    why_whole: WhyNot | None = None
-    why_full: WhyNot | None = None
+    why_whole: str = ""
+    why_full: str = ""
 
     @property
     def best(self) -> Planner:
@@ -132,13 +130,13 @@ class Models:
     def sliced_plan(self) -> Plan:
         """Return the best split of the model with layers cut inside."""
         if self.sliced is None:
-            raise PartitionError(why_whole(self.why_whole))
+            raise PartitionError(self.why_whole or _NOT_PROFILED)
         return self.sliced.optimized()
 
     def lowered_plan(self) -> Plan:
         """Return the best split in bfloat16, with layers cut inside where that pays."""
         if self.lowered is None:
-            raise PartitionError(why_full(self.why_full))
+            raise PartitionError(self.why_full or _NOT_LOWERED)
         return self.lowered.optimized()
 
 
@@ -162,11 +160,14 @@ def models_of(
         return Models(whole, sliced, why_whole=why)
     full, lower = sliced or whole, None if profile.loud else profile_of(BF16_FORM)
     if lower is None:
-        return Models(whole, sliced, why_whole=why, why_full="too loud" if profile.loud else "not profiled")
+        return Models(
+            whole, sliced, why_whole=why, why_full=f"{_FULL} {_TOO_LOUD} another pays" if profile.loud else _NOT_LOWERED
+        )
     lower_whole, lower_sliced, _ = choice.settled(lower)
     best = lower_sliced or lower_whole
     if not gains(full, best):
-        return Models(whole, sliced, why_whole=why, why_full="no gain")
+        why_full = f"{_FULL} the best split in {BF16} gains less than the profiles leave open"
+        return Models(whole, sliced, why_whole=why, why_full=why_full)
     return Models(whole, sliced, best, lower_whole, why_whole=why)
 
 
@@ -182,45 +183,47 @@ class _Choice:
         """Return what plans for a profile with the forced cuts, if there are any."""
         return self.planner_for(profile, cut_after=self.request.cut_after)
 
-    def settled(self, profile: Profile) -> tuple[Planner, Planner | None, WhyNot | None]:
+    def settled(self, profile: Profile) -> tuple[Planner, Planner | None, str]:
         """Return what plans for the model with layers whole, and with layers cut inside, or why not.
 
         Forced cuts bind the latter, or else the former.
         """
         wanted = self.request.slicing
         if not wanted or profile.slicing:
-            return self.forced(profile), None, None
+            return self.forced(profile), None, ""
         if wanted == AUTO:
             whole = self.forced(profile)
             return whole, *self.sliced(whole)
         named = self.profile_of(Form(wanted, profile.precision))
         if named is None and self.request.precision == AUTO and profile.form.lowered:
-            return self.planner_for(profile), None, "not profiled"
+            return self.planner_for(profile), None, _NOT_PROFILED
         if named is None:
             cut = typed_for(profile.typed, Form(wanted, profile.precision))
             raise ConfigError(
                 f"the profile is of {profile.model} with its layers whole, and --slice {wanted} cuts some inside; plan "
                 f"for the profile that comes of {again('profile', cut)}"
             )
-        return self.planner_for(profile), self.forced(named), None
+        return self.planner_for(profile), self.forced(named), ""
 
-    def sliced(self, whole: Planner) -> tuple[Planner | None, WhyNot | None]:
+    def sliced(self, whole: Planner) -> tuple[Planner | None, str]:
         """Return what plans for the model with layers cut where an even split would cut them, or why none is."""
         if whole.stages == 1:
-            return None, None
+            return None, ""
         if whole.profile.loud:
-            return None, "too loud"
-        near_s = (1 + CUTTING_COSTS) * even_share_s(whole.profile, whole.stages, whole.costs.pace)
+            return None, f"{_WHOLE} {_TOO_LOUD} that pays"
+        near_s = (1 + CUTTING_COSTS) * even_share_s(whole.costs, whole.stages)
         if whole.bottleneck_s is not None and whole.bottleneck_s <= near_s:
-            return None, "even already"
-        slicing = even_slicing(whole.profile, whole.stages, whole.costs.pace)
+            return None, f"{_WHOLE} the split is within {CUTTING_COSTS:.0%} of even, and such cuts cost more"
+        slicing = even_slicing(whole.costs, whole.stages)
         if not slicing:
-            return None, "none in the way"
+            return None, f"{_WHOLE} no layer that can be cut is in the way of an even split"
         cut = self.profile_of(Form(slicing, whole.profile.precision))
         if cut is None:
-            return None, "not profiled"
+            return None, _NOT_PROFILED
         sliced = self.planner_for(cut)
-        return (sliced, None) if gains(whole, sliced) else (None, "no gain")
+        return (
+            (sliced, "") if gains(whole, sliced) else (None, f"{_WHOLE} that gains less than the profiles leave open")
+        )
 
 
 def gains(slow: Planner, fast: Planner) -> bool:
@@ -229,24 +232,3 @@ def gains(slow: Planner, fast: Planner) -> bool:
         return fast.expected_s is not None
     open_ = max(LEAST_GAIN, slow.profile.uncertainty, fast.profile.uncertainty)
     return slow.expected_s >= (1 + open_) * fast.expected_s
-
-
-def why_whole(why: WhyNot | None) -> str:
-    """Return the reason why no layer is cut inside."""
-    reasons = {
-        "even already": f"the split is within {CUTTING_COSTS:.0%} of even, and such cuts cost more",
-        "none in the way": "no layer that can be cut is in the way of an even split",
-        "not profiled": "what that would give was not profiled",
-        "no gain": "that gains less than the profiles leave open",
-        "too loud": "the machine was too loud to tell whether that pays",
-    }
-    return f"no layer is cut inside, for {reasons[why or 'not profiled']}"
-
-
-def why_full(why: WhyNot | None) -> str:
-    """Return the reason why layers run in float32."""
-    reasons = {
-        "too loud": "the machine was too loud to tell whether another pays",
-        "no gain": f"the best split in {BF16} gains less than the profiles leave open",
-    }
-    return f"layers run in {FP32}, for {reasons.get(why or '', f'a step in {BF16} is not faster, or was not profiled')}"

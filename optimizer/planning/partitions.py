@@ -7,8 +7,7 @@ from optimizer.plan import Plan
 from optimizer.planning.models import Models
 from optimizer.planning.naming import LOWERED, OPTIMIZED, OTHER_PLANNERS, SLICED, STUDY
 from optimizer.planning.planner import Planner
-from optimizer.planning.schemes import Schemes, shares_of
-from profiler.errors import suggest
+from optimizer.planning.schemes import Schemes
 from profiler.settings import configs_folder, convert, read_mapping
 
 
@@ -27,7 +26,7 @@ def plan_for(name: str, models: Models, schemes: Schemes) -> Plan:
         return models.sliced_plan()
     if name == LOWERED:
         return models.lowered_plan()
-    return planner.optimized() if name == OPTIMIZED else planner.scheme(name, shares_of(name, schemes))
+    return planner.optimized() if name == OPTIMIZED else planner.scheme(name, schemes[name])
 
 
 def plans_for(names: Iterable[str], models: Models, schemes: Schemes, report: Callable[[str], None]) -> dict[str, Plan]:
@@ -53,13 +52,4 @@ def hand_tuned_cuts(planner: Planner) -> list[int]:
     if len(names) != planner.stages - 1:
         raise PartitionError(f"those cuts make {len(names) + 1} stages, not {planner.stages}; use --stages 4")
     layers = [layer.name for layer in planner.costs.layers]
-    for name in names:
-        if name not in layers:
-            raise PartitionError(f"{entries[model].place}: there is no layer '{name}'{suggest(name, layers)}")
-    cuts = [layers.index(name) + 1 for name in names]
-    illegal = [name for name, cut in zip(names, cuts, strict=True) if cut not in planner.legal_cuts]
-    if illegal or cuts != sorted(set(cuts)):
-        raise PartitionError(
-            f"{entries[model].place}: {', '.join(illegal or names)} cannot be cut behind in this order"
-        )
-    return cuts
+    return [layers.index(name) + 1 for name in names]

@@ -11,36 +11,21 @@ Source: the schemes' names and words are the study's that this project starts fr
 
 from collections.abc import Mapping, Sequence
 from fractions import Fraction
-from pathlib import Path
 from typing import Annotated
 
 from msgspec import Meta
 
 from optimizer.errors import PartitionError
-from profiler.errors import ConfigError, suggest
 from profiler.settings import configs_folder, convert, read_mapping
 
 Share = Annotated[int, Meta(ge=0, le=100)]
 Schemes = Mapping[str, tuple[int, ...]]
 
 
-def load_schemes(path: Path | None = None) -> Schemes:
-    """Read schemes from YAML, ours or a file's: a name and its shares, front to back, which have to make 100%."""
-    entries = read_mapping(path or configs_folder() / "schemes.yaml")
-    schemes = {}
-    for name, entry in entries.items():
-        shares: tuple[int, ...] = convert(entry, tuple[Share, ...], name)
-        if sum(shares) != 100:
-            raise ConfigError(f"{entry.place}: the shares of '{name}' add up to {sum(shares)}; they have to make 100")
-        schemes[name] = shares
-    return schemes
-
-
-def shares_of(name: str, schemes: Schemes) -> tuple[int, ...]:
-    """Return the shares of scheme ``name``."""
-    if name not in schemes:
-        raise PartitionError(f"there is no scheme '{name}'{suggest(name, schemes)}; known: {', '.join(schemes)}")
-    return schemes[name]
+def load_schemes() -> Schemes:
+    """Return the schemes of ``configs/schemes.yaml``: a name and its shares, front to back, which make 100%."""
+    entries = read_mapping(configs_folder() / "schemes.yaml")
+    return {name: convert(entry, tuple[Share, ...], name) for name, entry in entries.items()}
 
 
 def scheme_cuts(shares: Sequence[int], layers: int, legal: Sequence[int], stages: int) -> list[int]:

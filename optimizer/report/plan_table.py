@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from optimizer.costs import NANOSECONDS, members_of
 from optimizer.plan import BOUNDED, EXACT, Plan, distinct, waiting_words
-from optimizer.planning import LOWERED, OPTIMIZED, OTHER_PLANNERS, SLICED, Models, Planner, why_full, why_whole
+from optimizer.planning import LOWERED, OPTIMIZED, OTHER_PLANNERS, SLICED, Models, Planner
 from profiler.profile import BF16, FP32, Profile, pieces_of
 from profiler.report import ResultTable, counted, mib, ms
 
@@ -258,11 +258,11 @@ def model_sentences(models: Models, names: Iterable[str] = (LOWERED,)) -> tuple[
         if models.lowered.profile.slicing:
             gains.append(f"cut inside: {_blocks(models.lowered)}")
     elif models.why_full:
-        reasons.append(why_full(models.why_full))
+        reasons.append(models.why_full)
     if models.sliced and (not models.lowered or SLICED in names):
         gains.append(f"cut inside: {_blocks(models.sliced)}; {_gain(models.whole, models.sliced, 'than whole')}")
     elif models.why_whole and not models.lowered:
-        reasons.append(why_whole(models.why_whole))
+        reasons.append(models.why_whole)
     return gains, reasons
 
 

@@ -6,7 +6,6 @@ from profiler.public import on_demand
 
 if TYPE_CHECKING:
     from optimizer.schedule.figures import (
-        has_steady_state,
         makespan_s,
         steady_minibatches,
         throughput,

@@ -5,7 +5,7 @@ Predicted spans and measured ones go through the same formulas.
 
 from collections.abc import Sequence
 
-from optimizer.schedule.schedule import Schedule, groups
+from optimizer.schedule.schedule import Schedule
 from optimizer.schedule.simulator import Span
 
 Spans = Sequence[Sequence[Span]]
@@ -16,20 +16,18 @@ def makespan_s(spans: Spans) -> float:
     return max(span.end_s for row in spans for span in row) - min(span.start_s for row in spans for span in row)
 
 
-def has_steady_state(stages: int, minibatches: int, update_every: int = 1) -> bool:
-    """Say whether so many minibatches outlast the warm-up and, where they share updates, the first of these."""
-    return minibatches > _begun(stages, update_every)
-
-
 def steady_minibatches(schedule: Schedule) -> tuple[int, int]:
-    """Return between the ends of which last backwards throughput counts; from 0 on without a steady state."""
-    stages, minibatches, update_every = schedule.stages, schedule.minibatches, schedule.pace.update_every
-    begun = _begun(stages, update_every)
-    if not has_steady_state(stages, minibatches, update_every):
+    """Return between the ends of which last backwards throughput counts; from 0 on without a steady state.
+
+    That is where all minibatches belong to the warm-up, or, where they share updates, to the first of these. An
+    incomplete last round is all warm-up and drain.
+    """
+    minibatches, update_every = schedule.minibatches, schedule.pace.update_every
+    begun = update_every if update_every > 1 else schedule.stages
+    if minibatches <= begun:
         return 0, minibatches
-    *_, last = groups(minibatches, update_every)
-    # An incomplete last round is all warm-up and drain.
-    return begun, minibatches if len(last) == update_every or last[0] == begun else last[0]
+    complete = minibatches // update_every * update_every
+    return begun, complete if complete > begun else minibatches
 
 
 def throughput(schedule: Schedule, spans: Spans, batch_size: int) -> float:
@@ -50,8 +48,3 @@ def throughput(schedule: Schedule, spans: Spans, batch_size: int) -> float:
     begun, until = steady_minibatches(schedule)
     time_s = ends_s[until - 1] - ends_s[begun - 1] if begun else makespan_s(spans)
     return batch_size * (until - begun) / time_s if time_s else 0.0
-
-
-def _begun(stages: int, update_every: int) -> int:
-    """Return how many minibatches belong to the warm-up."""
-    return update_every if update_every > 1 else stages

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from optimizer.plan import Plan
 from optimizer.report import not_these_cores
-from optimizer.schedule import SCHEDULES, groups, has_steady_state
+from optimizer.schedule import SCHEDULES, Schedule, groups, steady_minibatches
 from profiler.report import ResultTable, counted, mib, ms
 from runtime.pipeline import noisy, sharing, taking_turns
 from runtime.results import ActionRecord, RunResult
@@ -110,7 +110,7 @@ def show_run(result: RunResult, console: "Console") -> None:
 def _gave(result: RunResult) -> str:
     """Return the throughput, with what casts doubt on it in brackets, and what was predicted."""
     plan = result.plan
-    steadily = has_steady_state(len(result.stages), result.minibatches, plan.update_every)
+    steadily = steady_minibatches(Schedule(plan.pace, len(result.stages), result.minibatches))[0] > 0
     steady = "in the steady state" if steadily else "over the whole run"
     names = [line.partition(":")[0] for line in _doubts(result) if line.partition(":")[0].isupper()]
     mark = f" ({', '.join(names)})" if names else ""

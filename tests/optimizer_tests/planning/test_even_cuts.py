@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from other_forms import cuttable, sliced
 from strategies import chain
 
+from optimizer.costs import costs_of
 from optimizer.planning import Planner, even_places, even_share_s, even_slicing
 from profiler.profile import CopyCost, Loss, pieces_of
 
@@ -18,9 +19,9 @@ FREE = CopyCost(sizes_bytes=(), copy_s=())
 @given(times_ms=st.lists(st.integers(1, 40), min_size=4, max_size=9), stages=st.integers(2, 4))
 def test_where_blocks_cost_what_they_divide_any_chain_is_split_evenly(times_ms: list[int], stages: int) -> None:
     profile = cuttable(chain(times_ms, copy_cost=FREE), [f"l{at}" for at in range(len(times_ms))])
-    even_s = even_share_s(profile, stages)
+    even_s = even_share_s(costs_of(profile), stages)
     assert even_s == pytest.approx((sum(times_ms) / 1e3 + 2e-4) / stages)
-    slicing = even_slicing(profile, stages)
+    slicing = even_slicing(costs_of(profile), stages)
     cut = sliced(profile, slicing) if slicing else profile
     assert Planner(cut, stages, 8).optimized().bottleneck_s <= 1.05 * even_s
     assert sum(len(pieces) for pieces in pieces_of(slicing).values()) <= 2 * (stages - 1), "a cut makes one layer two"
@@ -36,7 +37,7 @@ def test_only_what_can_be_cut_is_cut_and_into_all_its_features(
     times_ms: list[int], stages: int, whole: set[int]
 ) -> None:
     profile = cuttable(chain(times_ms, copy_cost=FREE), [f"l{at}" for at in range(len(times_ms)) if at not in whole])
-    pieces = pieces_of(even_slicing(profile, stages))
+    pieces = pieces_of(even_slicing(costs_of(profile), stages))
     assert not whole & {int(name[1:]) for name in pieces}
     assert all(sum(lengths) == 4096 and len(lengths) > 1 for lengths in pieces.values())
 
@@ -45,7 +46,7 @@ def test_the_last_stage_updates_in_place_and_gets_more() -> None:
     profile = chain([10, 10, 10, 10], copy_cost=FREE)
     layers = [replace(one, update_s=0.01, in_place_share=0.5) for one in profile.layers]
     profile = replace(profile, layers=tuple(layers), loss=Loss(forward_s=0, backward_s=0))
-    share_s, place = even_share_s(profile, 2), even_places(profile, 2)[0]
+    share_s, place = even_share_s(costs_of(profile), 2), even_places(costs_of(profile), 2)[0]
     assert share_s == pytest.approx(0.06 / 1.75), "70 − T − 5(1 − (T − 20) ÷ 20) = T"
     assert place[0].name == "l1"
     assert place[1] == pytest.approx(share_s / 0.02 - 1)
@@ -53,5 +54,6 @@ def test_the_last_stage_updates_in_place_and_gets_more() -> None:
 
 def test_a_place_at_the_end_of_a_layer_is_no_cut_inside_it() -> None:
     near = cuttable(chain([10, 10, 10, 9.9], copy_cost=FREE), ["l0", "l1", "l2", "l3"])
-    assert even_slicing(near, 4) == ""
-    assert pieces_of(even_slicing(cuttable(chain([10, 10, 10, 14], copy_cost=FREE), ["l3"]), 4)).keys() == {"l3"}
+    assert even_slicing(costs_of(near), 4) == ""
+    far = cuttable(chain([10, 10, 10, 14], copy_cost=FREE), ["l3"])
+    assert pieces_of(even_slicing(costs_of(far), 4)).keys() == {"l3"}

@@ -19,8 +19,6 @@ from optimizer.planning import (
     model_request,
     models_of,
     plans_for,
-    why_full,
-    why_whole,
 )
 from profiler.profile import BF16_FORM, PLAIN_FORM, CopyCost, Form, Profile, Slicing, pieces_of
 
@@ -58,8 +56,8 @@ def test_each_form_is_profiled_in_the_precision_that_it_would_run_in() -> None:
 def test_without_other_profiles_layers_stay_whole(slicing: str) -> None:
     models = models_of(lopsided(), PLANNER, model_request(slicing, "auto"))
     assert models.best is models.whole
-    assert (models.why_whole is None) == (slicing == "none"), "what nobody asked for has no reason"
-    assert models.why_full == "not profiled"
+    assert (not models.why_whole) == (slicing == "none"), "what nobody asked for has no reason"
+    assert "was not profiled" in models.why_full
 
 
 def test_blocks_that_cost_more_than_they_gain_are_left_out() -> None:
@@ -67,15 +65,15 @@ def test_blocks_that_cost_more_than_they_gain_are_left_out() -> None:
     models, asked = chosen(profile, 4, 6.0, concat_ms=20)
     assert models.sliced is None
     assert asked
-    assert why_whole(models.why_whole) == "no layer is cut inside, for that gains less than the profiles leave open"
+    assert models.why_whole == "no layer is cut inside, for that gains less than the profiles leave open"
     hopeless, asked = chosen(cuttable(profile, []), 4)
     assert not asked
-    assert "no layer that can be cut is in the way of an even split" in why_whole(hopeless.why_whole)
+    assert "no layer that can be cut is in the way of an even split" in hopeless.why_whole
 
 
 def test_nothing_is_profiled_where_the_plan_is_even() -> None:
     even, asked = chosen(cuttable(chain([10, 10, 10, 10], copy_cost=FREE), ["l0", "l1", "l2", "l3"]), 4)
-    assert (even.why_whole, asked) == ("even already", [])
+    assert ("within 10% of even" in even.why_whole, asked) == (True, [])
 
 
 @settings(deadline=None, max_examples=60)
@@ -120,7 +118,7 @@ def test_bfloat16_is_taken_where_its_best_split_is_faster(times: Sequence[tuple[
     models = models_of(profile, PLANNER, model_request("none", "auto"), profile_of)
     lower = PLANNER(profile_of(BF16_FORM) or profile)
     assert bool(models.lowered) == ((models.whole.expected_s or 0.0) >= 1.02 * (lower.expected_s or 0.0))
-    assert models.lowered or models.why_full == "no gain"
+    assert models.lowered or "gains less" in models.why_full
     assert asked[0] == BF16_FORM
 
 
@@ -139,7 +137,7 @@ def test_a_gain_that_noise_eats_is_none(spread: float, cut: bool) -> None:  # no
     planner = partial(Planner, stages=2, minibatches=40)
     models = models_of(profile, planner, model_request("auto", "fp32"), profile_of)
     assert (models.sliced is not None) == cut
-    assert (models.why_whole == "no gain") != cut
+    assert ("gains less" in models.why_whole) != cut
 
 
 def test_a_machine_too_loud_to_tell_keeps_layers_whole_and_in_float32_unless_told() -> None:
@@ -149,8 +147,8 @@ def test_a_machine_too_loud_to_tell_keeps_layers_whole_and_in_float32_unless_tol
     models = models_of(loud, PLANNER, model_request("auto", "auto"), profile_of)
     assert models.best.profile.form == PLAIN_FORM
     assert not asked
-    assert "too loud" in why_whole(models.why_whole)
-    assert "too loud" in why_full(models.why_full)
+    assert "too loud" in models.why_whole
+    assert "too loud" in models.why_full
     lower = profile_of(BF16_FORM)
     assert lower
     told = models_of(lower, PLANNER, model_request("l2=2", "bf16"), profile_of)
@@ -160,7 +158,7 @@ def test_a_machine_too_loud_to_tell_keeps_layers_whole_and_in_float32_unless_tol
 def test_a_profile_in_bfloat16_is_no_reason_to_speak_of_float32() -> None:
     lower = lowered(lopsided(), LOWER_MS)
     models = models_of(lower, PLANNER, model_request("none", "auto"))
-    assert (models.best.profile.precision, models.why_full) == ("bf16", None)
+    assert (models.best.profile.precision, models.why_full) == ("bf16", "")
 
 
 def test_one_core_runs_whole_layers_in_the_faster_precision() -> None:
