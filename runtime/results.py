@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 
 from msgspec import Meta
 
-from optimizer.plan import Plan, Share, Stage
+from optimizer.plan import Plan, Share
 from optimizer.schedule import KIND_NAMES, Kind, ScheduleName
 from profiler.files import values_of
 from profiler.profile import Bytes, Machine, Seconds
@@ -235,10 +235,6 @@ class RunResult:
             )
             for stage in self.stages
         )
-
-    def planned(self, run: StageRun) -> Stage:
-        """Return the stage as it was planned."""
-        return self.plan.stages[run.stage]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

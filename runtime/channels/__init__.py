@@ -5,9 +5,10 @@ from typing import TYPE_CHECKING
 from profiler.public import on_demand
 
 if TYPE_CHECKING:
-    from runtime.channels.channel import Channel, Cut, Direction
+    from runtime.channels.channel import Channel, Cut, Direction, Rendezvous
     from runtime.channels.gloo import (
         CommonNorm,
+        blaming_the_neighbour,
         gloo_channel,
         join,
         listening_store,
@@ -15,7 +16,6 @@ if TYPE_CHECKING:
         rendezvous_of,
     )
     from runtime.channels.memory_segment import SharedMemory
-    from runtime.channels.rendezvous import Rendezvous
     from runtime.channels.shm_channel import channel_bytes, notification_sockets, shared_memory_channel
 else:
     __getattr__ = on_demand(__name__)

@@ -6,11 +6,12 @@ the order of the schedule proves it (``optimizer.schedule.stage_requirements``).
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
-from torch import Tensor
+if TYPE_CHECKING:
+    from torch import Tensor
 
-from profiler.execution import TensorSpec
+    from profiler.execution import TensorSpec
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,13 +25,13 @@ class Cut:
         in_flight: Minibatches that the stage behind the cut holds at once.
     """
 
-    values: tuple[TensorSpec, ...]
+    values: "tuple[TensorSpec, ...]"
     activation_slots: int
     gradient_slots: int
     in_flight: int
 
     @property
-    def gradients(self) -> tuple[TensorSpec, ...]:
+    def gradients(self) -> "tuple[TensorSpec, ...]":
         """The values that a gradient flows back to."""
         return tuple(spec for spec in self.values if spec.gradient)
 
@@ -38,7 +39,7 @@ class Cut:
 class Direction(Protocol):
     """One direction over a cut, activations down or gradients up: one stage sends, the other receives."""
 
-    def put(self, minibatch: int, tensors: Sequence[Tensor], *, ends_update: bool = False) -> None:
+    def put(self, minibatch: int, tensors: "Sequence[Tensor]", *, ends_update: bool = False) -> None:
         """Copy a minibatch's tensors to where they are handed over."""
 
     def announce(self, minibatch: int) -> None:
@@ -50,7 +51,7 @@ class Direction(Protocol):
     def await_next(self, minibatch: int) -> None:
         """Be ready to take the next minibatch; ``fileno`` says when it is there."""
 
-    def receive(self, minibatch: int) -> list[Tensor] | None:
+    def receive(self, minibatch: int) -> "list[Tensor] | None":
         """Wait until the neighbour has sent a minibatch's tensors, and return them; None if it says there are none."""
 
     def ends_update(self, minibatch: int) -> bool:
@@ -59,7 +60,7 @@ class Direction(Protocol):
     def end(self) -> None:
         """Tell the neighbour that there are no more minibatches, where it does not know how many there are."""
 
-    def blank(self) -> list[Tensor]:
+    def blank(self) -> "list[Tensor]":
         """Return zeros where the tensors are going to lie, for a warm-up."""
 
 
@@ -76,3 +77,19 @@ class Channel:
     gradients: Direction
     begin: Callable[[int | None], None]
     close: Callable[[], None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rendezvous:
+    """The address at which gloo's ranks meet: a store.
+
+    Attributes:
+        host: Where it is; ``port``, at which port.
+        prefix: What its keys begin with, for one store may serve several.
+        interface: The network interface that messages of this rank go through.
+    """
+
+    host: str
+    port: int
+    prefix: str
+    interface: str

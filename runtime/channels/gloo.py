@@ -21,8 +21,7 @@ from torch.distributed import PrefixStore, TCPStore
 
 from profiler.errors import one_line
 from profiler.execution import norm_scale
-from runtime.channels.channel import Channel, Cut
-from runtime.channels.rendezvous import Rendezvous
+from runtime.channels.channel import Channel, Cut, Rendezvous
 from runtime.channels.slot_ring import Ring, ring_bytes
 from runtime.errors import InputError, NeighbourGone
 

@@ -11,12 +11,12 @@ import runtime.compare
 import runtime.report
 from profiler.cli import configs, emit_json, option, path_for, positive, quiet, stdout, switch
 from profiler.commands import command
-from profiler.errors import StageplanError
+from profiler.errors import ConfigError, StageplanError
 from profiler.files import to_json, write_whole
 from profiler.output_files import refuse_unwritable
 from profiler.settings import Config
 from runtime.cli.options import ClockOption, RunningOptions, refuse_clock, settings_of
-from runtime.hosts import refuse_ranks
+from runtime.hosts import placement
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -55,7 +55,8 @@ class CompareOptions(RunningOptions):
 
 def compare_all(options: CompareOptions) -> int:
     """Compare the partitions of every model and batch size that is named."""
-    refuse_ranks("compare")
+    if placement() is not None:
+        raise ConfigError("compare starts its own processes; call it without torchrun, or use run or verify")
     profiler.machine.expect_processes()
     wanted = _quick(configs(options), options) if options.quick else configs(options)
     refuse_clock(options.clock, options)

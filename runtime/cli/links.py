@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-import runtime.links
+import runtime.hosts
 import runtime.pipeline
 from optimizer.plan import NetworkProfile
 from profiler.cli import CommonOptions, configs, emit_json, note, option, quiet, stdout
@@ -47,7 +47,7 @@ def links(options: LinksOptions) -> int:
         if len(session.members) < 2:
             raise ConfigError("there are no links within one rank; start two or more")
         (core,) = runtime.pipeline.cores_of(wanted[0], len(session.members))
-        measured = runtime.links.measure_links(session, wanted[0], core, options.rank_timeout_s or RANK_TIMEOUT_S)
+        measured = runtime.hosts.measure_links(session, wanted[0], core, options.rank_timeout_s or RANK_TIMEOUT_S)
         if session.leads:
             _show(measured, options)
     return 0

@@ -96,7 +96,7 @@ def _attempt(
     first = step.round == 1  # whose memory counts: a process keeps in its heap the shape of what ran before
     try:
         if first or execution.phase == "ended":
-            execution.renew()
+            execution.pool.renew()
         result = execution.run(plan, plan.predicted.minibatches)
     except (TooLargeError, RunError) as error:
         return replace(blank, failure=printable(str(error)))

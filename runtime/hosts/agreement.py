@@ -2,7 +2,7 @@
 
 import importlib.metadata
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import runtime.worker
@@ -11,7 +11,7 @@ from profiler.files import digest, to_json
 from profiler.machine import bfloat16_instructions
 from profiler.settings import Config
 from runtime.errors import InputError
-from runtime.hosts.session import Member, Session
+from runtime.hosts.session import Session
 from runtime.worker import Settings
 
 if TYPE_CHECKING:
@@ -22,14 +22,10 @@ _SHOWN = 12
 
 
 def agree(session: Session, facts: Mapping[str, str]) -> None:
-    """Refuse to go on unless all ranks have the same facts, by name."""
-    refuse_difference(session.members, session.exchange(dict(facts), dict[str, str]))
-
-
-def refuse_difference(members: Sequence[Member], facts: Sequence[Mapping[str, str]]) -> None:
-    """Name the first rank whose facts are not those of most."""
-    for name in facts[0]:
-        values = [fact.get(name, "nothing") for fact in facts]
+    """Refuse to go on unless all ranks have the same facts, by name; the first whose are not those of most is named."""
+    members, every_rank = session.members, session.exchange(dict(facts), dict[str, str])
+    for name in every_rank[0]:
+        values = [own.get(name, "nothing") for own in every_rank]
         usual = Counter(values).most_common(1)[0][0]  # of equals, that of the lowest rank
         for member, value in zip(members, values, strict=True):
             if value != usual:

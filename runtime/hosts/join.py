@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from profiler.cli import keeping_quiet, quiet
-from profiler.errors import ConfigError, StageplanError
+from profiler.errors import StageplanError
 from profiler.machine import tie_to
 from runtime.hosts.torchrun import placement
 
@@ -48,12 +48,6 @@ def joined(rank_timeout_s: float | None, stall_timeout_s: float | None) -> Itera
         session = meet(place, timeout_s, stall_timeout_s or timeout_s)
         with session.ending_together(), keeping_quiet(quiet() or not session.leads):
             yield session
-
-
-def refuse_ranks(command: str) -> None:
-    """Refuse a command that starts all processes itself where torchrun has started several of it."""
-    if placement() is not None:
-        raise ConfigError(f"{command} starts its own processes; call it without torchrun, or use run or verify")
 
 
 @contextmanager

@@ -73,7 +73,7 @@ class Ranks(Session):
         self._judge = Judge(members, rank, timeout_s, stall_s)
         self._over: Failure | None = None
         self._told: StageplanError | None = None
-        self._own, self._stopping, self._open = Heartbeat(), False, True
+        self._own, self._open = Heartbeat(), True
         self._launcher = os.getppid()
         self._asked_s, self._overdue = time.perf_counter(), 0
         self._wake = threading.Event()
@@ -96,14 +96,9 @@ class Ranks(Session):
             self._told = self._over.error()
             raise self._told
 
-    @property
-    def stopping(self) -> bool:
-        """Whether a rank has asked all to ``stop``."""
-        return self._stopping
-
     def stop(self) -> None:
         """Ask all ranks to train what has been read, and no more; takes no lock, for a signal's handler calls it."""
-        self._stopping = True
+        self.stopping = True
 
     def exchange(self, value: T, kind: Any) -> list[T]:
         """Return every rank's ``value``, of type ``kind``, in their order."""
@@ -216,7 +211,7 @@ class Ranks(Session):
         try:
             while self._open and not self._over:
                 self._asked_s, number = time.perf_counter(), number + 1
-                own = msgspec.structs.replace(self._own, number=number, stopping=self._stopping)
+                own = msgspec.structs.replace(self._own, number=number, stopping=self.stopping)
                 self._store.set(HEARTBEAT.format(self.rank), encoded(own))
                 self._over = self._listen()
                 self._asked_s = time.perf_counter()
@@ -232,7 +227,7 @@ class Ranks(Session):
         """Take in what the ranks have to say; return why the run is over, once somebody knows."""
         heartbeats = self._store.multi_get([HEARTBEAT.format(rank) for rank in range(len(self.members))])
         heard = [decoded(content, Heartbeat) for content in heartbeats]
-        self._stopping |= any(heartbeat.stopping for heartbeat in heard)
+        self.stopping |= any(heartbeat.stopping for heartbeat in heard)
         verdict = self._judge.verdict(heard, time.perf_counter())
         return settled(self._store, OVER, verdict) if verdict else over_in(self._store)
 

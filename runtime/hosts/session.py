@@ -1,8 +1,7 @@
 """The session of a run: the ranks that run it together, or this process alone, behind one interface."""
 
 import socket
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
@@ -47,6 +46,7 @@ class Session:
         members: All of them.
         rendezvous: Where the stages' processes meet for gloo; None where that is this process's to decide.
         distributed: Whether a launcher such as torchrun started them; else there is only this one, with all stages.
+        stopping: Whether a rank has asked all to ``stop``.
         group: What carries messages between the ranks, where there are several.
     """
 
@@ -54,6 +54,7 @@ class Session:
     members: tuple[Member, ...] = (Member(LEAD, socket.gethostname(), "", ""),)
     rendezvous: Rendezvous | None = None
     distributed = False
+    stopping = False
     group: "ProcessGroup"
 
     @property
@@ -63,11 +64,6 @@ class Session:
 
     def look(self, progress: Sequence[Progress] = ()) -> None:
         """Note what the stages that are here do, and end with the others if the run is over."""
-
-    @property
-    def stopping(self) -> bool:
-        """Whether a rank has asked all to ``stop``."""
-        return False
 
     def stop(self) -> None:
         """Ask all ranks to train what has been read, and no more."""
@@ -86,8 +82,3 @@ class Session:
     def clock(self) -> float:
         """Return what to add to this process's monotonic clock for rank 0's, in seconds."""
         return 0.0
-
-    @contextmanager
-    def ending_together(self) -> Iterator[None]:
-        """End with the context on every rank alike: all are done, or all tell the same fault."""
-        yield

@@ -25,7 +25,7 @@ from profiler.machine import available_bytes, physical_core, uninterrupted
 from profiler.profile import INPUT
 from runtime.channels import Rendezvous
 from runtime.errors import Drained, InputError
-from runtime.hosts import Session, agree_on_weights, placed
+from runtime.hosts import Session, agree_on_weights
 from runtime.pipeline.feed import Feed
 from runtime.pipeline.load_messages import loads
 from runtime.pipeline.model_keys import without_tensors
@@ -33,7 +33,7 @@ from runtime.pipeline.outcome import Outcome, outcome_of, training_result
 from runtime.pipeline.read_minibatches import Reader, Wanted, refuse_other_data
 from runtime.pipeline.reader_thread import PATIENCE_S, ReaderThread
 from runtime.pipeline.shared_state import SharedState, momenta_specs
-from runtime.pipeline.stage_segments import refuse_other_count, refuse_too_little_memory, slices
+from runtime.pipeline.stage_segments import refuse_too_little_memory, slices
 from runtime.results import RunResult, TrainingResult
 from runtime.supervisor import Watch, WorkerPool
 from runtime.worker import POOL, Common, DataSpec, Export, Go, Report, Settings, Unload
@@ -145,8 +145,6 @@ class Execution:
         """
         settings = self.settings
         assert self._loaded is None, "what is loaded is unloaded first"
-        processes = len(self.session.members) if self.session.distributed else len(self.pool)
-        refuse_other_count(plan, processes)
         segments = slices(self.captured, plan)
         reader = self.reader() if settings.data and target is None else None
         if reader:
@@ -157,7 +155,7 @@ class Execution:
         planned, requirements = scheduled(plan, chosen), requirements_of(chosen)
         here = [stage for stage in range(len(plan.stages)) if self._on_this_host(stage)]
         refuse_too_little_memory(planned, requirements, settings.channel, *available_bytes(), stages=here)
-        self.pool.describe_with(lambda stage: _described(plan, stage))
+        self.pool.describe = lambda stage: _described(plan, stage)
         self.session.exchange(None, type(None))  # so that none waits long for another's process
         common = Common(
             stages=len(plan.stages), pace=chosen.pace, weights=self._start.memory, state=self._start.specs,
@@ -286,15 +284,21 @@ class Execution:
 
     def _carry_out(self, loaded: Loaded, go: Go) -> list[Report]:
         """Run the plan that is loaded, feeding it meanwhile, and return what all stages report."""
-        offset_s = self.session.clock()  # before the run, so that all ranks begin it together
         plan, feed = loaded.plan, loaded.feed
-        self.pool.tell_all(go)
+        self.pool.tell_all(replace(go, offset_s=self.session.clock()))
         own = [plan.stages[stage] for stage in self.pool.ranks]
         longest = [max(stage.forward_s, stage.backward_s, stage.update_s) for stage in own]
         here = [report for report in self.pool.follow(longest, self._watch, feed) if report]
-        stopping = self.session.stopping
-        here = [replace(report, checksums=feed.checksums, stopping=stopping) for report in here]
-        stamped = placed(self.session, here, offset_s)
+        boot, stopping = self.session.members[self.session.rank].boot, self.session.stopping
+        stamped = [
+            replace(
+                report,
+                checksums=feed.checksums,
+                stopping=stopping,
+                physical_core=(boot, *physical_core(report.run.core)),
+            )
+            for report in here
+        ]
         reports = [report for rank in self.session.exchange(stamped, list[Report]) for report in rank]
         for report in reports:
             refuse_other_data(feed.name, feed.checksums, report.checksums)
@@ -341,17 +345,9 @@ class Execution:
             patience_s=self.pool.stall_timeout_s or PATIENCE_S, thread=self._reading,
         )  # fmt: skip
 
-    def share(self, value: float) -> float:
-        """Return what the process that leads has for ``value``."""
-        return self.session.exchange(value, float)[0]
-
     def agree_on_weights(self) -> None:
         """Refuse to go on unless every rank has built the same model with the same initial weights."""
         agree_on_weights(self.session, self.captured.digest, self.initial_state())
-
-    def renew(self) -> None:
-        """Start the stage processes anew, if they have run anything: nothing that they ran is left in their memory."""
-        self.pool.renew()
 
     def _now(self) -> Loaded:
         assert self._loaded, "a plan is loaded first"

@@ -17,17 +17,13 @@ from dataclasses import dataclass, field
 from multiprocessing.connection import wait
 from typing import Any
 
-import torch
 from torch import Tensor
 
-from profiler.execution import TensorSpec
-from runtime.channels import Channel, Cut, shared_memory_channel
+from runtime.channels import Channel
 from runtime.errors import InputError, NeighbourGone
 from runtime.pipeline.read_minibatches import Reader
-from runtime.worker import Checksums, CutEnd, Share
+from runtime.worker import Checksums, Share
 
-AHEAD = 2
-"""Slots beside those of the minibatches in flight, so that a stage need not wait for this process."""
 STOPPING_S = 2.0
 """How long a minibatch may take from when it was asked for, once reading is to stop; else its update is left out."""
 
@@ -54,35 +50,6 @@ class FeedEnd:
         self.held.clear()
         self.ended = False
         return left
-
-
-def feed_cut(specs: Sequence[TensorSpec], in_flight: int) -> Cut:
-    """Return the cut between this process and a stage that has so many minibatches in flight."""
-    slots = in_flight + AHEAD
-    return Cut(tuple(specs), slots, slots, in_flight)
-
-
-def target_specs(target: TensorSpec) -> tuple[TensorSpec, TensorSpec]:
-    """Return what the ring of targets holds: these, and what ``Share`` says."""
-    return target, TensorSpec(name="share", shape=(3,), stride=(1,), dtype=torch.float64, gradient=False)
-
-
-def feed_end(end: CutEnd, *, targets: bool) -> FeedEnd:
-    """Return this process's end of a ring in shared memory, of which it keeps mapping and socket."""
-    assert end.memory is not None
-    assert end.notifications is not None
-    channel = shared_memory_channel(end.memory, end.cut, end.notifications)
-    return FeedEnd(channel, end.notifications, end.cut.activation_slots, targets)
-
-
-@dataclass(frozen=True, slots=True)
-class _Ahead:
-    """What is to be handed out next: a minibatch or a part of one, and whether an update ends with it."""
-
-    inputs: Tensor
-    targets: Tensor
-    share: Share
-    last: bool
 
 
 class Feed:
@@ -128,7 +95,7 @@ class Feed:
         self._exact, self._stopping = exact, False
         self._reader, self._limit, self._announced = reader, limit, announced
         self._together: list[tuple[Tensor, Tensor]] = []
-        self._ahead: deque[_Ahead] = deque()
+        self._ahead: deque[tuple[Tensor, Tensor, Share, bool]] = deque()
         self._before, self._read = first, 0
         self._exhausted, self._ended = reader is None, reader is None or not self._ends
         self.fed = 0
@@ -180,10 +147,10 @@ class Feed:
         if not self._ahead:
             self._end()
             return False
-        ahead = self._ahead.popleft()
+        inputs, targets, share, last = self._ahead.popleft()
         for end in self._ends:
-            held = [ahead.targets, ahead.share.tensor] if end.targets else [ahead.inputs]
-            end.channel.activations.put(self.fed, held, ends_update=ahead.last)
+            held = [targets, share.tensor] if end.targets else [inputs]
+            end.channel.activations.put(self.fed, held, ends_update=last)
             end.held.append(self.fed)
             end.channel.activations.announce(self.fed)
         self.fed += 1
@@ -230,8 +197,8 @@ class Feed:
         self._together.clear()
         return True
 
-    def _shared_out(self, reader: Reader) -> Iterator[_Ahead]:
-        """Yield what has been read for an update, each minibatch in its parts."""
+    def _shared_out(self, reader: Reader) -> Iterator[tuple[Tensor, Tensor, Share, bool]]:
+        """Yield what has been read for an update, each minibatch in its parts: and whether the update ends with it."""
         first = self._before + self._read - len(self._together)
         for number, (inputs, targets) in enumerate(self._together):
             samples, parts = len(inputs), reader.parts_of(len(inputs))
@@ -239,7 +206,7 @@ class Feed:
             for place, (own, theirs) in enumerate(cut, 1):
                 part = len(own) / samples
                 share = Share(weight=part / len(self._together), minibatch=first + number, part=part)
-                yield _Ahead(own, theirs, share, last=place == parts and number + 1 == len(self._together))
+                yield own, theirs, share, place == parts and number + 1 == len(self._together)
 
     def _end(self) -> None:
         """Tell the stages that no minibatch follows, or raise why none came."""

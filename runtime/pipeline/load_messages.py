@@ -4,11 +4,16 @@ from collections import Counter
 from collections.abc import Hashable, Iterator, Sequence
 from contextlib import contextmanager
 
+import torch
+
 from optimizer.schedule import StageRequirements
 from profiler.execution import Segment, TensorSpec
-from runtime.channels import Cut, SharedMemory, channel_bytes, notification_sockets
-from runtime.pipeline.feed import FeedEnd, feed_cut, feed_end, target_specs
+from runtime.channels import Cut, SharedMemory, channel_bytes, notification_sockets, shared_memory_channel
+from runtime.pipeline.feed import FeedEnd
 from runtime.worker import Common, CutEnd, Load
+
+AHEAD = 2
+"""Slots of a ring beside those of the minibatches in flight, so that a stage need not wait for this process."""
 
 
 @contextmanager
@@ -59,7 +64,7 @@ def loads(
             )
             for stage, segment in enumerate(segments)
         ]
-        feeds = [feed_end(pair[0], targets=pair is targets) for pair in (inputs, targets) if pair]
+        feeds = [_feed_end(pair[0], targets=pair is targets) for pair in (inputs, targets) if pair]
         yield told, feeds
     finally:
         theirs = [pair[1] for pair in (inputs, targets) if pair]
@@ -77,10 +82,23 @@ def _feeds(
     """Return the rings of inputs and of targets, if the stages that need them are here: our end, and the stage's."""
     if target is None:
         return None, None
-    return (
-        _ends(feed_cut(inputs, in_flight), shared=True) if 0 in here else None,
-        _ends(feed_cut(target_specs(target), in_flight), shared=True) if last in here else None,
+    share, slots = (
+        TensorSpec(name="share", shape=(3,), stride=(1,), dtype=torch.float64, gradient=False),
+        in_flight + AHEAD,
     )
+    first, other = (Cut(tuple(specs), slots, slots, in_flight) for specs in (inputs, (target, share)))
+    return (
+        _ends(first, shared=True) if 0 in here else None,
+        _ends(other, shared=True) if last in here else None,
+    )
+
+
+def _feed_end(end: CutEnd, *, targets: bool) -> FeedEnd:
+    """Return this process's end of a ring in shared memory, of which it keeps mapping and socket."""
+    assert end.memory is not None
+    assert end.notifications is not None
+    channel = shared_memory_channel(end.memory, end.cut, end.notifications)
+    return FeedEnd(channel, end.notifications, end.cut.activation_slots, targets)
 
 
 def _ends(cut: Cut, *, shared: bool) -> tuple[CutEnd, CutEnd]:

@@ -18,7 +18,7 @@ from runtime.results import ChannelName
 def slices(captured: Captured, plan: Plan) -> list[Segment]:
     """Return the segment of each stage."""
     _refuse_others(captured, plan)
-    stage_of = _stage_of(captured, plan)
+    stage_of = {INPUT: 0} | {layer: number for number, stage in enumerate(plan.stages) for layer in stage.layers}
     last = len(plan.stages) - 1
     boundaries = [(INPUT,), *(_crossing(captured, stage_of, cut) for cut in range(last)), ()]
     return [
@@ -41,42 +41,11 @@ def _refuse_others(captured: Captured, plan: Plan) -> None:
             f"the plan is for input {plan.input_shape} and {captured.name} was captured with {shape}; plan again with "
             f"{command('plan')}"
         )
-    if plan.slicing != captured.form.slicing:
-        raise InputError(
-            f"the plan cuts '{plan.slicing}' inside and the model at hand '{captured.form.slicing}'; "
-            f"plan again with {command('plan')}"
-        )
-    if plan.precision != captured.form.precision:
-        raise InputError(
-            f"the plan is for {plan.precision} and {captured.name} was captured in "
-            f"{captured.form.precision}; plan again with {command('plan')}"
-        )
     if plan.model_digest != captured.digest:
         raise InputError(
             f"the plan is for {plan.model} as it was profiled, whose layers are not those of this {captured.name}; "
             f"plan again with {command('plan')}"
         )
-
-
-def _stage_of(captured: Captured, plan: Plan) -> dict[str, int]:
-    placed = [layer for stage in plan.stages for layer in stage.layers]
-    stage_of = {INPUT: 0} | {layer: number for number, stage in enumerate(plan.stages) for layer in stage.layers}
-    if (
-        sorted(placed) != sorted(captured.layer_names)
-        or any(stage_of[edge.source] > stage_of[edge.target] for edge in captured.edges)
-        or any(len({stage_of[name] for name in group}) > 1 for group in captured.inseparable)
-    ):
-        raise InputError(
-            f"the plan is no split of {captured.name}: every layer has to be in one stage, none before what it reads "
-            f"and none apart from what shares its weights; plan again with {command('plan')}"
-        )
-    return stage_of
-
-
-def refuse_other_count(plan: Plan, processes: int) -> None:
-    """Refuse a plan for another number of processes."""
-    if len(plan.stages) != processes:
-        raise InputError(f"the plan has {len(plan.stages)} stages for {processes} processes; set --stages to match")
 
 
 def refuse_too_little_memory(

@@ -1,16 +1,21 @@
 """The stage processes: started once, one a stage, each pinned to its core; supervised, and ended whatever happens."""
 
+import contextlib
+import math
 import os
 import signal
+import socket
+import struct
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import replace
-from multiprocessing.connection import wait
-from types import TracebackType
+from dataclasses import dataclass, replace
+from multiprocessing.connection import Connection, wait
+from multiprocessing.process import BaseProcess
+from multiprocessing.reduction import send_handle
 from typing import TYPE_CHECKING, Any, Protocol, Self
 
 import runtime.channels
-from profiler.machine import await_end, await_forkserver, uninterrupted
+from profiler.machine import await_end, await_forkserver, start, uninterrupted
 from runtime.channels import Rendezvous
 from runtime.errors import Failure, RunError
 from runtime.supervisor.failures import (
@@ -24,8 +29,7 @@ from runtime.supervisor.failures import (
     patience_s,
     waiting,
 )
-from runtime.supervisor.process_handle import StageProcess, started
-from runtime.worker import Phase, Progress, Report, receive, send
+from runtime.worker import Phase, Progress, Report, StageStatus, receive, send, serve
 
 if TYPE_CHECKING:
     from torch.distributed import TCPStore
@@ -34,6 +38,41 @@ GRACE_S = 0.5
 """How long the other stages may take to report after one has failed, so that the first cause is found."""
 TICK_S = 0.25
 """How often the stages are looked at while they work."""
+
+
+@dataclass(frozen=True, slots=True)
+class StageProcess:
+    """A stage's process."""
+
+    process: BaseProcess
+    control: Connection
+    core: int
+    status: StageStatus
+
+    @property
+    def pid(self) -> int:
+        """The process's number."""
+        return self.process.pid or 0
+
+
+def started(stage: int, core: int, patience_s: float) -> StageProcess:
+    """Start a stage's process, which is given up when a message to or from it is stuck for ``patience_s``."""
+    try:
+        status = StageStatus.create()
+        try:
+            process, ours = start(serve, core, name=f"stageplan-stage-{stage}")
+        except BaseException:
+            status.close()
+            raise
+    except OSError as error:
+        raise RunError(
+            f"the process of stage {stage} cannot be started: {error.strerror}; look at the limits of ulimit -a"
+        ) from error
+    line = socket.socket(fileno=ours.fileno())
+    for direction in (socket.SO_SNDTIMEO, socket.SO_RCVTIMEO):
+        line.setsockopt(socket.SOL_SOCKET, direction, struct.pack("@ll", math.ceil(patience_s), 0))
+    line.detach()
+    return StageProcess(process, ours, core, status)
 
 
 class Supplier(Protocol):
@@ -62,6 +101,7 @@ class WorkerPool:
         cores: The core of each stage that is here.
         ranks: Which ranks are here, ascending: of the stages with these numbers.
         stall_timeout_s: How long a stage may be at one action, or a loader at one minibatch; None: as usual.
+        describe: Names a rank in errors; elsewhere, ``stage`` counts those that are here from 0.
     """
 
     def __init__(
@@ -81,7 +121,7 @@ class WorkerPool:
             look: Called now and then, whatever is waited for, with what the stages that are here are doing; what it
                 raises ends the wait.
         """
-        self._describe: Callable[[int], str] = lambda rank: f"stage {rank}"
+        self.describe: Callable[[int], str] = lambda rank: f"stage {rank}"
         self.stall_timeout_s, self._look = stall_timeout_s, look
         self.ranks = tuple(range(len(cores)) if ranks is None else ranks)
         self._alone = ranks is None
@@ -97,20 +137,25 @@ class WorkerPool:
             for stage, core in zip(self.ranks, self.cores, strict=True):
                 with uninterrupted():
                     self._workers.append(started(stage, core, max(self.stall_timeout_s or 0.0, STALL_TIMEOUT_S)))
-                self._workers[-1].hand_over()
+                self._hand_over(self._workers[-1])
             self.collect()
         except BaseException:
             self.close()
             raise
         self._told = False
 
+    @staticmethod
+    def _hand_over(worker: StageProcess) -> None:
+        """Give a process its status; one that has died already is found by its end."""
+        with contextlib.suppress(OSError):
+            for descriptor in worker.status.descriptors:
+                send_handle(worker.control, descriptor, worker.pid)
+
     def __enter__(self) -> Self:
         """Return the pool."""
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_error: object) -> None:
         """End all processes."""
         self.close()
 
@@ -127,10 +172,6 @@ class WorkerPool:
         self._store = self._store or runtime.channels.open_store()
         return runtime.channels.rendezvous_of(self._store)
 
-    def describe_with(self, describe: Callable[[int], str]) -> None:
-        """Name ranks in errors as ``describe(rank)`` does; elsewhere, ``stage`` counts those that are here from 0."""
-        self._describe = describe
-
     def tell(self, stage: int, message: Any) -> None:
         """Send a message to one stage."""
         worker, self._told = self._workers[stage], True
@@ -140,7 +181,7 @@ class WorkerPool:
             worker.process.join(GRACE_S)
             if not worker.process.is_alive():
                 self.collect()  # which names the first at fault
-            describe = self._describe(self.ranks[stage])
+            describe = self.describe(self.ranks[stage])
             self.close()
             raise RunError(
                 f"{describe} on core {worker.core} reads no messages ({error.strerror}); try again"
@@ -211,9 +252,7 @@ class WorkerPool:
                 failures |= self._hang(unheard, patience)
                 deadline = time.monotonic() if failures and deadline is None else deadline
         if failures:
-            error = error_of([self._named(stage, failure) for stage, failure in failures.items()])
-            self.close()
-            raise error
+            raise error_of([self._named(stage, failure) for stage, failure in failures.items()])
         return [answers[stage] for stage in range(len(self))]
 
     def renew(self) -> None:
@@ -291,7 +330,7 @@ class WorkerPool:
                 os.kill(worker.pid, signal.SIGUSR1)
                 patience = GRACE_S
             stack = worker.status.stacks(patience)
-        return replace(failure, who=f"{self._describe(self.ranks[stage])} on core {worker.core}", stack=stack)
+        return replace(failure, who=f"{self.describe(self.ranks[stage])} on core {worker.core}", stack=stack)
 
 
 def _since(progress: Progress, begun_s: float) -> Progress:

@@ -31,7 +31,7 @@ def _events(result: RunResult) -> Iterator[dict[str, Any]]:
     zero_s = min(record.start_s - record.wait_s for stage in result.stages for record in stage.actions)
     last = len(result.plan.stages) - 1
     for number, stage in enumerate(result.stages):
-        planned = result.planned(stage)
+        planned = result.plan.stages[stage.stage]
         layers = f"{planned.layers[0]} … {planned.layers[-1]}"
         title = f"stage {stage.stage} on {stage.host}, core {stage.core}: {layers}"
         yield {"ph": "M", "pid": number, "name": "process_name", "args": {"name": title}}

@@ -1,7 +1,6 @@
 """Show a single run stage by stage, with prediction beside measurement."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from optimizer.plan import Plan
@@ -15,51 +14,39 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 
-@dataclass(slots=True, kw_only=True)
-class Bubbles:
-    """One stage's time, in seconds; all but ``imbalance_s``, a part of two of them, add up to the whole of it."""
-
-    busy_s: float = 0.0
-    warm_up_s: float = 0.0
-    starved_s: float = 0.0
-    blocked_s: float = 0.0
-    drain_s: float = 0.0
-    imbalance_s: float = 0.0
-
-    @property
-    def total_s(self) -> float:
-        """The whole, imbalance not counted twice."""
-        return self.busy_s + self.warm_up_s + self.starved_s + self.blocked_s + self.drain_s
+PLACES = ("busy", "warm-up", "starved", "blocked", "drain", "imbalance")
+"""Where a stage's time goes."""
 
 
-def bubbles_of(result: RunResult) -> list[Bubbles]:
-    """Divide each stage's time in a run into what it worked and what it waited for."""
+def bubbles_of(result: RunResult) -> list[dict[str, float]]:
+    """Divide each stage's seconds in a run into what it worked and what it waited for, as ``PLACES`` names it.
+
+    All but the imbalance, which is a part of starved and blocked, add up to the whole.
+    """
     start_s = min(stage.actions[0].start_s for stage in result.stages)
     end_s = max(stage.actions[-1].end_s for stage in result.stages)
     plan, minibatches = result.plan, result.minibatches
     flush_every = plan.update_every if plan.pace.rule.synchronous else minibatches
     every_stage = [_of_stage(stage.actions, start_s, end_s, minibatches, flush_every) for stage in result.stages]
-    most_s = max(bubbles.busy_s for bubbles in every_stage)
-    for bubbles in every_stage:
-        bubbles.imbalance_s = min(bubbles.starved_s + bubbles.blocked_s, most_s - bubbles.busy_s)
-    return every_stage
+    most_s = max(own["busy"] for own in every_stage)
+    return [own | {"imbalance": min(own["starved"] + own["blocked"], most_s - own["busy"])} for own in every_stage]
 
 
 def _of_stage(
     actions: Sequence[ActionRecord], start_s: float, end_s: float, minibatches: int, flush_every: int
-) -> Bubbles:
-    bubbles = Bubbles()
+) -> dict[str, float]:
+    spent_s = dict.fromkeys(PLACES, 0.0)
     before_s = start_s
     for record, place in _placed(actions, minibatches, flush_every):
         wait_s = min(record.wait_s, max(0.0, record.start_s - before_s))
         if record is actions[0]:
             wait_s = record.start_s - before_s  # before the first, all is waiting
-        setattr(bubbles, place, getattr(bubbles, place) + wait_s)
+        spent_s[place] += wait_s
         # What lies between two actions and is no wait is the stage's own doing.
-        bubbles.busy_s += record.end_s - before_s - wait_s
+        spent_s["busy"] += record.end_s - before_s - wait_s
         before_s = record.end_s
-    bubbles.drain_s += end_s - before_s
-    return bubbles
+    spent_s["drain"] += end_s - before_s
+    return spent_s
 
 
 def _placed(actions: Sequence[ActionRecord], minibatches: int, flush_every: int) -> Iterator[tuple[ActionRecord, str]]:
@@ -71,8 +58,8 @@ def _placed(actions: Sequence[ActionRecord], minibatches: int, flush_every: int)
     for record in actions:
         if record.kind == "F" and record.minibatch in first:
             warm, over = True, False
-        steady = "starved_s" if record.kind == "F" else "blocked_s"
-        yield record, "warm_up_s" if warm else "drain_s" if over else steady
+        steady = "starved" if record.kind == "F" else "blocked"
+        yield record, "warm-up" if warm else "drain" if over else steady
         warm = warm and not (record.kind == "B" and record.minibatch in first)
         over = over or (record.kind == "F" and record.minibatch in last)
 
@@ -96,7 +83,7 @@ def show_run(result: RunResult, console: "Console") -> None:
     )
     several = len({stage.host for stage in result.stages}) > 1
     for stage in result.stages:
-        planned = result.planned(stage)
+        planned = plan.stages[stage.stage]
         table.add_row(
             str(stage.stage), f"{planned.layers[0]} … {planned.layers[-1]}",
             f"{stage.host}: {stage.core}" if several else str(stage.core),
@@ -147,20 +134,14 @@ def _bubble_table(result: RunResult) -> ResultTable:
     """Return where the time of each stage went, in per cent of the makespan."""
     table = ResultTable(
         "where the time went, % of the makespan",
-        ("stage", "busy", "warm-up", "starved", "blocked", "drain", "imbalance"),
+        ("stage", *PLACES),
         caption="Starved: waiting for activations; blocked: for gradients; of the two, imbalance: what the busiest "
         "stage has more to do.",
     )
-    for run, bubbles in zip(result.stages, bubbles_of(result), strict=True):
-        parts = (
-            bubbles.busy_s,
-            bubbles.warm_up_s,
-            bubbles.starved_s,
-            bubbles.blocked_s,
-            bubbles.drain_s,
-            bubbles.imbalance_s,
-        )
-        table.add_row(str(run.stage), *(f"{part / bubbles.total_s:.1%}" if bubbles.total_s else "–" for part in parts))
+    for run, spent_s in zip(result.stages, bubbles_of(result), strict=True):
+        whole_s = sum(spent_s.values()) - spent_s["imbalance"]
+        shares = (f"{spent_s[place] / whole_s:.1%}" if whole_s else "–" for place in PLACES)
+        table.add_row(str(run.stage), *shares)
     return table
 
 

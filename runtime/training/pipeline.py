@@ -299,7 +299,7 @@ class Pipeline:
             if self._session.leads:
                 measure = metric or metric_of(self._captured.loss)[1]
                 value = evaluated(self._model.plain_model(tensors), self._patiently(loader), measure)
-            return value if self._execution is None else self._execution.share(value)
+            return self._session.exchange(value, float)[0]
 
     @python_face
     def state_dict(self) -> dict[str, Tensor]:

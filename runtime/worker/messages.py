@@ -18,7 +18,7 @@ from torch import Tensor
 from optimizer.schedule import Pace
 from profiler.execution import Segment, TensorSpec
 from runtime.channels import Cut, SharedMemory
-from runtime.channels.rendezvous import Rendezvous
+from runtime.channels.channel import Rendezvous
 from runtime.results import StageRun
 from runtime.worker.data import DataSpec
 from runtime.worker.settings import Settings
@@ -130,12 +130,14 @@ class Go:
         first: How many have been trained on before, which seeds what is random in layers.
         recorded: Whether to report every action; else losses, and times of the whole only.
         unread: The minibatches of the run before whose targets nobody has taken, for it ended at the first stage.
+        offset_s: What to add to this host's clock for that of the first stage's.
     """
 
     minibatches: int | None
     first: int = 0
     recorded: bool = False
     unread: tuple[int, ...] = ()
+    offset_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,7 +158,7 @@ class Report:
     """The answer to ``Go``: what a stage did in one run, and what came of it. All else is answered with None.
 
     Attributes:
-        run: Its times are on the clock of its host, until they are put on that of the first stage's.
+        run: Its times are on the clock of the first stage's host.
         losses: One a minibatch; ``shares``, what each was to its update, with its number of samples, where it trains.
         stopping: Whether the rank was asked to end.
         checksums: Of the minibatches that the parent process read from a loader.

@@ -37,27 +37,6 @@ class InFlight:
     seed: Tensor | None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Channels:
-    """The channels of a stage; None where it has none.
-
-    Attributes:
-        before: To the stage before; likewise ``behind``.
-        inputs: Where inputs come from, in the first stage, unless it makes its own; likewise ``targets`` in the last.
-    """
-
-    before: Channel | None = None
-    behind: Channel | None = None
-    inputs: Channel | None = None
-    targets: Channel | None = None
-
-    def close(self) -> None:
-        """Let go of all of them."""
-        for channel in (self.before, self.behind, self.inputs, self.targets):
-            if channel:
-                channel.close()
-
-
 class Stage:
     """The layers of one stage, their weight versions and their minibatches in flight.
 
@@ -68,17 +47,27 @@ class Stage:
         common_norm: What tells the norm of all stages' gradients; None where the update rule does not bound it.
     """
 
-    def __init__(self, load: Load, channels: Channels, synthetic: Synthetic) -> None:
+    def __init__(
+        self,
+        load: Load,
+        synthetic: Synthetic,
+        *,
+        before: Channel | None,
+        behind: Channel | None,
+        inputs: Channel | None,
+        targets: Channel | None,
+    ) -> None:
         """Copy this stage's slice out of all weights.
 
         Args:
             load: What the stage is told.
-            channels: To its neighbours, and to where minibatches come from.
             synthetic: The minibatches that the first stage and the last one make themselves, if they do.
+            before: The channel to the stage before, None in the first; likewise ``behind``.
+            behind: To the stage behind.
+            inputs: Where inputs come from, in the first stage, unless it makes its own.
+            targets: Likewise, targets in the last.
         """
-        self.load, self.channels = load, channels
-        self.before, self.behind = channels.before, channels.behind
-        self.inputs, self.targets = channels.inputs, channels.targets
+        self.load, self.before, self.behind, self.inputs, self.targets = load, before, behind, inputs, targets
         self._blank: Tensor | None = None
         self.first = 0
         self.minibatches: int | None = None
@@ -106,6 +95,12 @@ class Stage:
         self.common_norm = _common_norm(load) if settings.rule.clip_norm else None
         self._norms: dict[str, Tensor] = {}
         self._scale: Tensor | None = None
+
+    def close(self) -> None:
+        """Let go of all channels."""
+        for channel in (self.before, self.behind, self.inputs, self.targets):
+            if channel:
+                channel.close()
 
     def forward(self, minibatch: int, received: list[Tensor]) -> list[Tensor]:
         """Run the forward and return what has to be sent; nothing in the last stage.

@@ -4,7 +4,6 @@ import contextlib
 import faulthandler
 import fcntl
 import gc
-import math
 import os
 import resource
 import select
@@ -13,7 +12,7 @@ import socket
 import time
 import traceback
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from contextlib import contextmanager
 from multiprocessing.connection import Connection
 from multiprocessing.reduction import recv_handle
 
@@ -25,11 +24,11 @@ from profiler.errors import StageplanError, one_line
 from profiler.execution import forget_casts, keeping_casts
 from profiler.machine import PeakMemory, pin, release_memory, use_torch_once
 from runtime.channels import Channel, Direction, SharedMemory
-from runtime.errors import Failure, InputError, cause_of
+from runtime.errors import Failure, cause_of
 from runtime.results import ActionRecord, StageRun, StageTimes
 from runtime.worker.data import Synthetic
 from runtime.worker.messages import CutEnd, Export, Go, Load, Report, Unload, receive, send
-from runtime.worker.stage import Channels, Stage
+from runtime.worker.stage import Stage
 from runtime.worker.status import Phase, StageStatus
 
 
@@ -75,8 +74,7 @@ class _Worker:
     def __init__(self, control: Connection, core: int, status: StageStatus) -> None:
         self.control, self.core, self.status = control, core, status
         self._stage: Stage | None = None
-        self._channels = Channels()
-        self._turn: Turn | None = None
+        self._turn: SharedMemory | None = None
         self._memory: PeakMemory | None = None
 
     def obey(self, message: Load | Go | Export | Unload) -> None:
@@ -104,18 +102,15 @@ class _Worker:
         self._memory = PeakMemory()
         if load.common.rendezvous:
             runtime.channels.join(load.common.rendezvous, load.stage, load.common.stages)
-        self._channels = Channels(
-            before=self._channel(load, load.before, behind=False),
-            behind=self._channel(load, load.behind, behind=True),
-            inputs=self._channel(load, load.inputs, behind=False),
-            targets=self._channel(load, load.targets, behind=False),
+        before, inputs, targets = (
+            self._channel(load, end, behind=False) for end in (load.before, load.inputs, load.targets)
         )
-        self._turn = Turn(load.turn) if load.turn else None
-        self._stage = Stage(load, self._channels, synthetic)
+        self._turn = load.turn
+        behind = self._channel(load, load.behind, behind=True)
+        self._stage = Stage(load, synthetic, before=before, behind=behind, inputs=inputs, targets=targets)
         load.common.weights.unmap()
         self._memory.forget_peak()
         self._stage.warm_up()
-        self._refuse_moved_threads()
 
     def _channel(self, load: Load, end: CutEnd | None, *, behind: bool) -> Channel | None:
         if end is None:
@@ -126,22 +121,13 @@ class _Worker:
         end.memory.close()
         return channel
 
-    def _refuse_moved_threads(self) -> None:
-        """Refuse to run where a threading library has moved this process off its core since it was pinned."""
-        affinity = os.sched_getaffinity(0)
-        if affinity != {self.core}:
-            raise InputError(
-                f"the process pinned to core {self.core} was moved to {sorted(affinity)}; unset what binds threads to "
-                "cores, such as GOMP_CPU_AFFINITY"
-            )
-
     def _run(self, go: Go) -> Report:
         assert self._stage is not None
         assert self._memory is not None
         self._stage.begin(go)
         load = self._stage.load
         progress = Progress(load.common.pace, load.common.stages, load.stage, go.minibatches)
-        run = _Run(self._stage, self.status, self._turn, progress)
+        run = _Run(self._stage, self.status, self._turn, progress, go.offset_s)
         records = [record for record in run.records() if go.recorded]
         return Report(
             run=StageRun(
@@ -156,30 +142,28 @@ class _Worker:
         )
 
     def _unload(self) -> None:
-        self._channels.close()
+        if self._stage:
+            self._stage.close()
         if self._turn:
             self._turn.close()
-        self._channels, self._turn, self._stage = Channels(), None, None
+        self._turn = self._stage = None
         forget_casts()  # which hold the weights that they are of
         gc.collect()
         release_memory()
 
 
-@dataclass(frozen=True, slots=True)
-class _Next:
-    """What a stage does next, what it received for that, and for how long it waited."""
-
-    kind: Kind
-    minibatch: int
-    received: list[Tensor]
-    wait_s: float
+_Next = tuple[Kind, int, list[Tensor], float]
+"""What a stage does next: its kind and minibatch, what it received for that, and for how long it waited."""
 
 
 class _Run:
     """One run of one stage, by the rule of its schedule; the status always says what is under way."""
 
-    def __init__(self, stage: Stage, status: StageStatus, turn: "Turn | None", progress: Progress) -> None:
+    def __init__(
+        self, stage: Stage, status: StageStatus, turn: SharedMemory | None, progress: Progress, offset_s: float
+    ) -> None:
         self._stage, self._status, self._turn, self._progress = stage, status, turn, progress
+        self._offset_s = offset_s
         self._splits = stage.load.common.pace.rule.splits
         self._done = 0
         self._spent_s: dict[Kind, float] = dict.fromkeys(KIND_NAMES, 0.0)
@@ -193,7 +177,7 @@ class _Run:
             if chosen is None:
                 continue
             yield self._carry_out(chosen)
-            self._progress.take(chosen.kind)
+            self._progress.take(chosen[0])
 
     def _next(self, choices: Sequence[tuple[Kind, int]]) -> _Next | None:
         """Wait for what a choice needs, and return the first that has all of it; None where no minibatch follows."""
@@ -201,19 +185,20 @@ class _Run:
         kind, minibatch = self._first_ready(choices)
         if kind == "U":
             waited_s = self._norm_shared(minibatch) if self._stage.common_norm else 0.0
-            return _Next(kind, minibatch, [], waited_s)
+            return (kind, minibatch, [], waited_s)
         source = self._way_in(kind)
         if source is None:
-            return _Next(kind, minibatch, [], 0.0)
+            return (kind, minibatch, [], 0.0)
         received = source.receive(minibatch)
         wait_s = time.perf_counter() - asked
         if received is None:
-            self._progress.minibatches = minibatch
-            self._end_at(minibatch)
+            self._progress.minibatches = self._stage.minibatches = minibatch
+            if self._stage.behind:
+                self._stage.behind.activations.end()
             return None
         if kind == "F" and source.ends_update(minibatch):
             self._progress.end_update(minibatch)
-        return _Next(kind, minibatch, received, wait_s)
+        return (kind, minibatch, received, wait_s)
 
     def _first_ready(self, choices: Sequence[tuple[Kind, int]]) -> tuple[Kind, int]:
         """Return the first choice that waits for nothing, or whose message is there; of one alone, that one."""
@@ -247,12 +232,6 @@ class _Run:
             return source.activations if source else None
         return stage.behind.gradients if stage.behind and kind == "B" else None
 
-    def _end_at(self, minibatches: int) -> None:
-        """Note that there are so many minibatches."""
-        self._stage.minibatches = minibatches
-        if self._stage.behind:
-            self._stage.behind.activations.end()
-
     def times(self, peak_rss_bytes: int | None) -> StageTimes:
         """Return what the run took so far, in time and memory."""
         return StageTimes(
@@ -270,10 +249,10 @@ class _Run:
 
     def _carry_out(self, chosen: _Next) -> ActionRecord:
         """Run one action, alone on the core where stages take turns, and record when it waited, computed and sent."""
-        stage, kind, minibatch = self._stage, chosen.kind, chosen.minibatch
+        stage, (kind, minibatch, *_) = self._stage, chosen
         if self._turn:
             self._note(Phase.WAITING, f"the wait for its turn on the core, for {_words(kind, minibatch)}")
-        with self._turn or contextlib.nullcontext():
+        with _turn(self._turn):
             record = self._work(chosen)
         if direction := self._way_out(kind):
             self._note(Phase.WAITING, f"the wait to hand over the result of {_words(kind, minibatch)}")
@@ -292,7 +271,7 @@ class _Run:
         self._minibatches += record.kind == "F"
 
     def _work(self, chosen: _Next) -> ActionRecord:
-        stage, kind, minibatch = self._stage, chosen.kind, chosen.minibatch
+        stage, (kind, minibatch, received, wait_s) = self._stage, chosen
         self._note(Phase.WORKING, _words(kind, minibatch))
         start, cpu = time.perf_counter() - self._norms_s, time.thread_time() - self._norms_s  # which were work, too
         self._norms_s = 0.0
@@ -300,9 +279,9 @@ class _Run:
         version = stage.used
         if kind == "F":
             version = stage.versions.newest
-            results = stage.forward(minibatch, chosen.received)
+            results = stage.forward(minibatch, received)
         elif kind == "B":
-            results = stage.backward(minibatch, chosen.received)
+            results = stage.backward(minibatch, received)
             version = stage.used
         elif kind == "W":
             stage.add_weight_gradients(minibatch)
@@ -318,10 +297,10 @@ class _Run:
             kind=kind,
             minibatch=minibatch,
             version=version,
-            wait_s=chosen.wait_s,
-            start_s=start,
-            computed_s=computed,
-            end_s=end,
+            wait_s=wait_s,
+            start_s=start + self._offset_s,
+            computed_s=computed + self._offset_s,
+            end_s=end + self._offset_s,
             cpu_s=time.thread_time() - cpu,
         )
 
@@ -336,7 +315,7 @@ class _Run:
         """Work out this stage's part of the norm of all gradients, and return how long it waited for the others'."""
         stage = self._stage
         self._note(Phase.WORKING, f"the norms of gradients before update {minibatch}")
-        with self._turn or contextlib.nullcontext():
+        with _turn(self._turn):
             begun = time.perf_counter()
             stage.take_norms()
             asked = time.perf_counter()
@@ -347,34 +326,21 @@ class _Run:
         return time.perf_counter() - asked
 
     def _note(self, phase: Phase, doing: str) -> None:
-        loss, total = self._stage.last_loss, self._total()
-        self._status.note(phase, doing, done=self._done, total=total, loss=loss)
-
-    def _total(self) -> int:
-        """Return how many actions there are; 0 where that is not known yet."""
-        load, minibatches = self._stage.load, self._stage.minibatches or 0
-        return (2 + self._splits) * minibatches + math.ceil(minibatches / load.common.pace.update_every)
+        self._status.note(phase, doing, done=self._done, loss=self._stage.last_loss)
 
 
 def _words(kind: Kind, minibatch: int) -> str:
     return f"{KIND_NAMES[kind]} of minibatch {minibatch}"
 
 
-class Turn:
-    """A context manager: inside, this process has the core to itself among all that take turns on it."""
-
-    def __init__(self, lock: SharedMemory) -> None:
-        """Take turns with all processes that have the same memory."""
-        self._lock = lock
-
-    def __enter__(self) -> None:
-        """Sleep until it is this process's turn."""
-        fcntl.lockf(self._lock.descriptor, fcntl.LOCK_EX)
-
-    def __exit__(self, *_error: object) -> None:
-        """Let another have the core."""
-        fcntl.lockf(self._lock.descriptor, fcntl.LOCK_UN)
-
-    def close(self) -> None:
-        """Let go of the memory."""
-        self._lock.close()
+@contextmanager
+def _turn(lock: SharedMemory | None) -> Iterator[None]:
+    """Have the core to itself among all processes that take turns on it by the same memory, if they do."""
+    if lock is None:
+        yield
+        return
+    fcntl.lockf(lock.descriptor, fcntl.LOCK_EX)
+    try:
+        yield
+    finally:
+        fcntl.lockf(lock.descriptor, fcntl.LOCK_UN)

@@ -17,7 +17,7 @@ from enum import IntEnum
 
 from runtime.channels import SharedMemory
 
-_RECORD = struct.Struct("<ddBii80s")
+_RECORD = struct.Struct("<ddBi80s")
 _CHECKSUM = struct.Struct("<I")
 
 
@@ -35,7 +35,7 @@ class Progress:
 
     Attributes:
         since_s: When it began to do so, on the machine's monotonic clock.
-        done: How many of its ``total`` actions are done; ``total`` is 0 where it does not know.
+        done: How many actions are done.
         doing: What it is doing, in words.
         loss: The last minibatch's, in the last stage; NaN where there is none yet.
     """
@@ -43,7 +43,6 @@ class Progress:
     since_s: float
     phase: Phase
     done: int
-    total: int
     doing: str
     loss: float = math.nan
 
@@ -53,8 +52,8 @@ class StageStatus:
 
     def __init__(self, record: SharedMemory, stacks: int) -> None:
         """Take over the memory of the record, and the descriptor of the stacks."""
-        self._record, self._stacks, self._seen = record, stacks, 0
-        self._last = _RECORD.pack(0.0, math.nan, Phase.WORKING, 0, 0, b"start")
+        self._record, self._stacks = record, stacks
+        self._last = _RECORD.pack(0.0, math.nan, Phase.WORKING, 0, b"start")
 
     @classmethod
     def create(cls) -> "StageStatus":
@@ -73,9 +72,9 @@ class StageStatus:
         """The descriptors of stacks and record, for the stage's process."""
         return self._stacks, self._record.descriptor
 
-    def note(self, phase: Phase, doing: str, *, done: int = 0, total: int = 0, loss: float = math.nan) -> None:
+    def note(self, phase: Phase, doing: str, *, done: int = 0, loss: float = math.nan) -> None:
         """Write down what the stage is doing from now on."""
-        record = _RECORD.pack(time.perf_counter(), loss, phase, done, total, doing.encode()[:80])
+        record = _RECORD.pack(time.perf_counter(), loss, phase, done, doing.encode()[:80])
         self._record.memory[:] = record + _checksum(record)
 
     def read(self) -> Progress:
@@ -83,22 +82,13 @@ class StageStatus:
         memory = bytes(self._record.memory)
         if memory[_RECORD.size :] == _checksum(memory[: _RECORD.size]):
             self._last = memory[: _RECORD.size]
-        since_s, loss, phase, done, total, words = _RECORD.unpack(self._last)
-        return Progress(since_s, Phase(phase), done, total, words.rstrip(b"\0").decode(errors="replace"), loss)
+        since_s, loss, phase, done, words = _RECORD.unpack(self._last)
+        return Progress(since_s, Phase(phase), done, words.rstrip(b"\0").decode(errors="replace"), loss)
 
     def stacks(self, patience_s: float = 0.0) -> str:
-        """Return the stacks that were written since they were last read, waiting up to ``patience_s`` for some."""
-        deadline = time.monotonic() + patience_s
-        while True:
-            before = os.fstat(self._stacks).st_size
-            if before > self._seen or time.monotonic() >= deadline:
-                break
-            time.sleep(0.02)
-        if before > self._seen and patience_s:
-            time.sleep(0.05)
-        text = os.pread(self._stacks, os.fstat(self._stacks).st_size, self._seen)
-        self._seen += len(text)
-        return text.decode(errors="replace")
+        """Return the stacks that have been written, after ``patience_s``."""
+        time.sleep(patience_s)
+        return os.pread(self._stacks, os.fstat(self._stacks).st_size, 0).decode(errors="replace")
 
     def close(self) -> None:
         """Let go of the memory."""

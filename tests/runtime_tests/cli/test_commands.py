@@ -245,10 +245,6 @@ def test_layers_are_cut_inside_as_asked_and_the_plan_says_so(
         code, line = refusal(command, arguments, capsys)
         assert code == 2
         assert words in line
-    write_whole(profiled / "plan.json", to_json(replace(plan, slicing=Slicing("fc=2"))))
-    code, line = refusal(RUN, ["run", "--plan", "plan.json", "--batches", "4"], capsys)
-    assert code == 2
-    assert "is no split of" in line
 
 
 @pytest.mark.slow

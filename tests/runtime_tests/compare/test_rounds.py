@@ -58,7 +58,7 @@ class Fake:
 
     def __init__(self, fails: Any = None, error: Exception | None = None, speed: Any = None) -> None:
         self.order: list[str] = []
-        self.renewals, self.phase = 0, "ready"
+        self.renewals, self.phase, self.pool = 0, "ready", self
         self._speed = speed
         self._fails, self._error = fails, error or RunError("a stage was ended by SIGKILL")
 

@@ -16,8 +16,8 @@ from profiler.machine import helper
 from profiler.measure import measure_step
 from profiler.settings import config as configuration
 from runtime.channels import Rendezvous, join, open_store, rendezvous_of
-from runtime.links import answer_messages, sizes_of, time_messages
-from runtime.links.measure import SHORT_BYTES
+from runtime.hosts import answer_messages, sizes_of, time_messages
+from runtime.hosts.links import SHORT_BYTES
 
 SIZES = (SHORT_BYTES, 5_000, 400_000)
 

@@ -18,14 +18,13 @@ import profiler.capture
 import profiler.machine
 import profiler.measure
 import profiler.profile
-import runtime.hosts
 from optimizer.plan import Link, NetworkProfile, RankFacts
-from profiler.errors import one_line
 from profiler.execution import Captured
 from profiler.files import to_json
 from profiler.profile import INPUT
 from profiler.settings import Config
-from runtime.errors import NeighbourGone
+from runtime.channels import blaming_the_neighbour
+from runtime.hosts.agreement import agree
 
 if TYPE_CHECKING:
     from torch.distributed import ProcessGroup, Work
@@ -49,7 +48,7 @@ def measure_links(session: "Session", config: Config, core: int, timeout_s: floa
     captured = profiler.capture.captured_model(config, profiler.profile.form_named(config.slice, config.precision))
     versions = {name: importlib.metadata.version(name) for name in ("stageplan", "torch")}
     alike = replace(config, cores=(), typed=(), profiles="")  # which are each host's own
-    runtime.hosts.agree(session, versions | {"configuration": str(to_json(alike)), "model": captured.digest})
+    agree(session, versions | {"configuration": str(to_json(alike)), "model": captured.digest})
     ranks = _ranks(session, config, captured, core)
     with profiler.machine.pinned(core):
         links = _links(session, captured, timeout_s)
@@ -158,7 +157,5 @@ def answer_messages(
 
 
 def _wait(work: "Work", timeout_s: float) -> None:
-    try:
+    with blaming_the_neighbour():
         work.wait(timedelta(seconds=timeout_s))
-    except RuntimeError as error:
-        raise NeighbourGone(f"a neighbouring rank has gone ({one_line(error)})") from error
