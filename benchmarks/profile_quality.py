@@ -4,7 +4,7 @@
 
 Profiles every model at every batch size, one after the other, each in a process of its own as a user's command is, and
 all of that as often as asked, so that two profiles of the same model are minutes apart. Prints for each: the closure
-errors; by how much parameters, gradients, momentum, saved bytes and the largest transient miss the measured peak of a
+errors; by how much parameters, gradients, momentum and saved bytes miss the measured peak of a
 step; and by how much the ten costliest layers' shares of their own profile's whole step differ between any two
 profiles, over the smaller. Leave the machine alone meanwhile.
 """

@@ -28,8 +28,8 @@ HEAD = """# Every classification model of torchvision {version}
 `python benchmarks/torchvision_models.py -o docs/results/torchvision-models.md`: {count} models, {refused} refused.
 Batch {batch}, one core of {cpu}, the fewest rounds. "No time" counts layers that have products to compute, and were
 given no time.
-Heads: the main one and the auxiliary ones, whose losses count 0.3. Sum: parameters, gradients, momentum, saved bytes,
-and the largest transient, against the peak of the resident size.
+Heads: the main one and the auxiliary ones, whose losses count 0.3. Sum: parameters, gradients, momentum and saved,
+against the peak of the resident size.
 
 | model | pixels | layers | heads | parameters M | GFLOP forward | peak MiB | sum against peak | no time |
 |---|---:|---:|---:|---:|---:|---:|---:|---:|

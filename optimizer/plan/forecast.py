@@ -32,7 +32,7 @@ def scheduled(plan: Plan, schedule: Schedule) -> Plan:
         in_place = schedule.pace.updates_in_place(last=number == schedule.stages - 1)
         update_s = stage.update_in_place_s if in_place else stage.update_beside_s
         accumulate_s, update_s = schedule.pace.price(stage.adding_s, stage.splitting_s, update_s)
-        memory_bytes = held + before + behind + sizes.transient_bytes
+        memory_bytes = held + before + behind + sizes.heap_bytes
         stages.append(replace(stage, accumulate_s=accumulate_s, update_s=update_s, memory_bytes=memory_bytes))
     stages = eased(stages, plan.neighbours)
     return replace(

@@ -32,7 +32,7 @@ Difference = Annotated[float, Meta(ge=-1e6, le=1e6)]
 """Seconds, below 0 where something takes less."""
 EXACT, BOUNDED = "exact", "bounded"
 """Methods of the best split: proven, or not."""
-FORMAT_VERSION: Literal[18] = 18
+FORMAT_VERSION: Literal[19] = 19
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,7 +44,7 @@ class StageBytes:
         learning_bytes: Of those that do.
         saved_bytes: Kept for the backward; ``left_bytes``, for its second part, where it is split.
         cast_bytes: What of these are casts of weights, which minibatches on the same version share.
-        transient_bytes: The largest that a layer needs for a moment, and what the heap holds beyond all this.
+        heap_bytes: What the heap holds beyond all this.
         activation_bytes: What crosses the cut behind the stage for one minibatch; likewise ``gradient_bytes`` back.
     """
 
@@ -53,7 +53,7 @@ class StageBytes:
     saved_bytes: Bytes
     left_bytes: Bytes = 0
     cast_bytes: Bytes = 0
-    transient_bytes: Bytes
+    heap_bytes: Bytes
     activation_bytes: Bytes
     gradient_bytes: Bytes
 
@@ -196,7 +196,7 @@ class Plan(Shown):
     cut_after: tuple[tuple[str, ...], ...] = ()
     network: NetworkProfile | None = None
     neighbours: Count = 0
-    format_version: Literal[18] = FORMAT_VERSION
+    format_version: Literal[19] = FORMAT_VERSION
     table: ClassVar[str] = "optimizer.report.plan_table:show_plan"
 
     @property

@@ -108,7 +108,7 @@ def _stage(problem: Problem, index: int, ends: tuple[int, int]) -> Stage:
             saved_bytes=saved,
             left_bytes=left,
             cast_bytes=casts,
-            transient_bytes=max(costs.layers[at].transient_bytes for at in members) + costs.heap_bytes,
+            heap_bytes=costs.heap_bytes,
             activation_bytes=activation_bytes,
             gradient_bytes=gradient_bytes,
         ),

@@ -6,8 +6,8 @@ what crosses behind it two terms, down and up. So a stage's time is a difference
     cost[j, i] = work(I) − work(J) + down(I) + up(J)
 
 with the layers' weights in that stage (in the last one updates are in place under ``1f1b``); over links down and up
-hold the messages, too; and its memory likewise, but for the largest transient. Where there
-may be no such stage, the entry is ``NEVER``: J ⊄ I, or a forced cut lies in between.
+hold the messages, too; and its memory likewise. Where there may be no such stage, the entry is ``NEVER``: J ⊄ I, or a
+forced cut lies in between.
 """
 
 from collections.abc import Sequence
@@ -63,7 +63,7 @@ class StageTable:
             behind, before = (factor.slot_bytes(*self._bytes, slots) for slots in (factor.behind, factor.before))
             self._kept["memory", stage] = held + behind, held - before
         needed = self.differences(*self._kept["memory", stage])
-        return np.where(needed < NEVER, needed + self._transients + self._problem.costs.heap_bytes, NEVER)
+        return np.where(needed < NEVER, needed + self._problem.costs.heap_bytes, NEVER)
 
     @cached_property
     def cut_bytes(self) -> Integers:
@@ -97,19 +97,6 @@ class StageTable:
         forced = [cut.bit_count() for cut in self._problem.forced]  # all candidates hold them, or lie in them
         passed, met = (np.searchsorted(forced, sizes, side=side) for side in ("left", "right"))
         return np.asarray(legal & (passed[None, :] <= met[:, None]))
-
-    @cached_property
-    def _transients(self) -> Integers:
-        """The largest transient of each pair's layers: at least t where more layers of t and above lie in I than in J.
-
-        Without meaning where J ⊂ I is not.
-        """
-        transients = np.array([layer.transient_bytes for layer in self._problem.costs.layers])
-        largest = np.zeros((len(self.ideals), len(self.ideals)), dtype=np.int64)
-        for level in np.unique(transients):
-            count = _product(self._members, (transients >= level).astype(np.float32))
-            largest[count[None, :] > count[:, None]] = level
-        return largest
 
 
 def bottleneck_ns(problem: Problem, bounds: Sequence[int]) -> int:

@@ -52,7 +52,6 @@ class Stretch:
     saved_bytes: int
     left_bytes: int
     cast_bytes: int
-    transient_bytes: int
     rounds_ns: tuple[int, ...]
 
 
@@ -236,7 +235,6 @@ def _stretch(costs: Costs, members: Sequence[int], borders: set[str], rounds: Ro
         saved_bytes=sum(layer.saved_bytes for layer in layers),
         left_bytes=sum(layer.left_bytes for layer in layers),
         cast_bytes=sum(layer.cast_bytes for layer in layers),
-        transient_bytes=max(layer.transient_bytes for layer in layers),
         rounds_ns=tuple(map(nanoseconds, rounds.took_s([layer.name for layer in layers]))),
     )
 

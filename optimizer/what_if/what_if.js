@@ -36,8 +36,7 @@ const whatIf = (() => {
         memory_bytes: sum(own, each => each.frozen_bytes + each.learning_bytes * held[0]
             + (each.saved_bytes - each.cast_bytes) * held[1] + each.left_bytes * held[2] + each.cast_bytes * held[3])
           + behind.down_bytes * held[4] + behind.up_bytes * held[5]
-          + before.down_bytes * held[6] + before.up_bytes * held[7]
-          + Math.max(...own.map(each => each.transient_bytes)) + chain.heap_bytes,
+          + before.down_bytes * held[6] + before.up_bytes * held[7] + chain.heap_bytes,
         alone: step ? Math.min(1, alone / step) : 1,
         noise: chain.pace.map((pace, round) => step ? Math.round(
           (sum(own, each => each.rounds_ns[round]) + last * chain.loss_rounds_ns[round]) / (step * pace) * 1e4) / 1e4 : 1),

@@ -61,7 +61,7 @@ def profile_of(
         momenta=config.rule.momenta,
         machine=this_machine(),
         core=core,
-        layers=_layers(captured, rounds, (costs_s, alone_s), counts, memory),
+        layers=_layers(captured, rounds, (costs_s, alone_s), counts),
         edges=captured.edges,
         inseparable=captured.inseparable,
         outputs=captured.outputs,
@@ -108,9 +108,7 @@ def _layer_s(costs_s: Costs, position: int) -> float | None:
     return sum(cost_s for (_, at), cost_s in costs_s.items() if at == position) if costs_s else None
 
 
-def _layers(
-    captured: Captured, rounds: RoundTimer, costs: tuple[Costs, Costs], counts: Counts, memory: Memory | None
-) -> tuple[Layer, ...]:
+def _layers(captured: Captured, rounds: RoundTimer, costs: tuple[Costs, Costs], counts: Counts) -> tuple[Layer, ...]:
     can, (costs_s, alone_s) = sliceable(captured), costs
     records = []
     for position, operation in enumerate(captured.operations):
@@ -128,7 +126,6 @@ def _layers(
                 parameter_bytes=captured.parameter_bytes(operation.name),
                 learning_bytes=captured.learning_bytes(operation.name),
                 saved_bytes=counts.saved_bytes[position],
-                transient_bytes=memory.transient_bytes[position] if memory else 0,
                 flops=counts.flops[position],
                 backward_flops=counts.backward_flops[position],
                 in_place_share=rounds.in_place_shares[position],

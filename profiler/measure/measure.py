@@ -14,7 +14,7 @@ from profiler.execution import Captured
 from profiler.machine import blaming, expect_processes, pinned
 from profiler.measure.assemble_profile import measure_copy_cost, profile_of
 from profiler.measure.count_work import count_work, refuse_other_work
-from profiler.measure.memory import Memory, memory_of, peak_measured, transients_measured
+from profiler.measure.memory import Memory, peak_measured
 from profiler.measure.neighbours import busy_neighbours
 from profiler.measure.round_timer import RoundTimer
 from profiler.measure.stepper import stepper_for
@@ -45,11 +45,9 @@ def measure_profile(
     """
     core, *others = cores
     expect_processes()
-    with transients_measured(config, captured.form) as process:  # while what takes no times is done
-        _check(config, captured, core)
-        transients = process.receive()
     here = partial(_measuring, config.name, core)
-    with peak_measured(config, cores[-1], captured.form) as process, here():  # likewise
+    with peak_measured(config, cores[-1], captured.form) as process, here():  # while what takes no times is done
+        _check(config, captured)
         # With a learning rate of 0 the update does all its work and the weights stay: they would soon fit the one
         # minibatch by heart, and layers whose time depends on the data, such as max pooling, would drift.
         stepper = stepper_for(captured, minibatch(config, captured), replace(config.rule, lr=0.0), slots=2)
@@ -57,7 +55,7 @@ def measure_profile(
         stepper.instrumented_step(stepper.clock)  # what is tried once is no work of a step
         refuse_other_work(stepper)
         counts = count_work(stepper)
-        memory = memory_of(transients, process.receive())
+        memory: Memory | None = process.receive()
     _refuse_other_layers(captured, memory)
     with here(), busy_neighbours(config, captured.form, others) as tell:
         tell("run")
@@ -74,11 +72,10 @@ def _measuring(model: str, core: int) -> Iterator[None]:
         yield
 
 
-def _check(config: Config, captured: Captured, core: int) -> None:
+def _check(config: Config, captured: Captured) -> None:
     """Hold the layers, as they are without slices and in float32, against their model."""
-    with _measuring(config.name, core):
-        plain = captured if captured.form == PLAIN_FORM else captured_model(config)
-        refuse_unfaithful(plain, *minibatch(config, plain))
+    plain = captured if captured.form == PLAIN_FORM else captured_model(config)
+    refuse_unfaithful(plain, *minibatch(config, plain))
 
 
 def _refuse_other_layers(captured: Captured, memory: Memory | None) -> None:
@@ -86,7 +83,7 @@ def _refuse_other_layers(captured: Captured, memory: Memory | None) -> None:
     if memory and memory.digest != captured.digest:
         raise CaptureError(
             f"model '{captured.name}' has other layers when it is built again in another process "
-            f"({len(captured.operations)} here, {len(memory.transient_bytes)} there); let its factory build the same "
+            f"({len(captured.operations)} here, {memory.layers} there); let its factory build the same "
             "model each time"
         )
 

@@ -1,25 +1,17 @@
-"""Measure memory in fresh processes: what each layer needs for a moment, and the peak of whole training steps.
+"""Measure the memory of whole training steps in a fresh process, and count what layers save for their backward.
 
-The first process returns all memory that it frees to the kernel at once, so its resident size is what is alive. It runs
-a step layer by layer and reads, at every border, the peak since the last one. What lies above
-
-    rest + Σ saved(u), u up to the layer + (in the backward) Σ parameter gradients(u), u from the layer on
-
-is the layer's transient: scratch of its kernels, and values and gradients on their way. The second one is settled as a
-stage is before it trains, and the peak of whole steps is read, layer by layer as a stage runs them. That is parameters
-+ gradients + momentum + saved + largest transient and, beyond them, holes of the heap and what kernels keep, which a
-stage's heap has, too.
+The process returns all memory that it frees while it builds the model, and is then settled as a stage is before it
+trains; the peak of whole steps is read, layer by layer as a stage runs them. That is parameters + gradients + momentum
++ saved and, beyond them, what layers need for a moment, holes of the heap and what kernels keep, which a stage's heap
+has, too.
 
 What a layer saves for its backward is read off autograd in one untimed forward. A storage counts once, at the layer
 that produced it, whichever layer saves it; parameters and the model's input do not count.
 """
 
-from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
-from itertools import accumulate
 from multiprocessing.connection import Connection
-from typing import TypeVar
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -29,52 +21,30 @@ from profiler.capture import captured_model, minibatch
 from profiler.execution import Segment, WeightVersions, keeping_casts, leaves, run_layer, storage_of
 from profiler.execution.layer import Values
 from profiler.machine import Helper, PeakMemory, blaming, helper, pin, return_memory_at_once, use_torch_once
-from profiler.measure.stepper import Stepper, stepper_for
+from profiler.measure.stepper import stepper_for
 from profiler.profile import PLAIN_FORM, Form
 from profiler.settings import Config
 
 STEPS = 3
-Found = TypeVar("Found")
-Work = Callable[[Stepper, PeakMemory, int], Found]
-"""Reads memory off steps, given the size of the process without the model."""
 
 
-@dataclass(frozen=True, slots=True)
-class Memory:
-    """The memory that a training step needs.
+class Memory(NamedTuple):
+    """The peak of whole steps, above an empty process, and the digest and number of layers of the model there."""
 
-    Attributes:
-        transient_bytes: Per layer, in captured order.
-        peak_bytes: Of whole steps, above an empty process.
-    """
-
-    transient_bytes: tuple[int, ...]
     peak_bytes: int
     digest: str
-
-
-def transients_measured(config: Config, form: Form = PLAIN_FORM) -> AbstractContextManager[Helper]:
-    """Measure what each layer needs for a moment, in a fresh process, for as long as the context lasts."""
-    return helper(_prepared, _transients, config, None, form)
+    layers: int
 
 
 def peak_measured(config: Config, core: int, form: Form = PLAIN_FORM) -> AbstractContextManager[Helper]:
-    """Measure the peak of whole steps, likewise, on ``core``."""
-    return helper(_prepared, _peak, config, core, form)
+    """Measure the memory of whole steps on ``core``, in a fresh process, for as long as the context lasts.
+
+    What is received is a ``Memory``; None where the kernel cannot forget the highest memory that one had.
+    """
+    return helper(_peak, config, core, form)
 
 
-def memory_of(transients: tuple[tuple[int, ...], str] | None, peak: tuple[int, str] | None) -> Memory | None:
-    """Return what two processes measured; None where the kernel cannot forget the highest memory that one had."""
-    return Memory(transients[0], *peak) if transients and peak else None
-
-
-def _prepared(
-    _connection: Connection,
-    work: Work[Found],
-    config: Config,
-    core: int | None,
-    form: Form,
-) -> tuple[Found, str] | None:
+def _peak(_connection: Connection, config: Config, core: int, form: Form) -> Memory | None:
     return_memory_at_once()
     torch.set_num_threads(1)
     use_torch_once()
@@ -82,59 +52,16 @@ def _prepared(
     memory = PeakMemory()
     if not memory.forget_peak():
         return None
-    if core is not None:
-        pin(core)  # before anything is made that a stage would make
+    pin(core)  # before anything is made that a stage would make
     state = [*captured.model.parameters(), *captured.model.buffers()]
     empty = memory.resident_bytes() - sum(tensor.nbytes for tensor in state)
-    batch = minibatch(config, captured)
-    stepper = stepper_for(captured, batch, config.rule, slots=1)
+    stepper = stepper_for(captured, minibatch(config, captured), config.rule, slots=1)
     with blaming(config.name):
-        return work(stepper, memory, empty), captured.digest
-
-
-def _transients(stepper: Stepper, memory: PeakMemory, _empty: int) -> tuple[int, ...]:
-    return transient_bytes(stepper, memory)
-
-
-def _peak(stepper: Stepper, memory: PeakMemory, empty: int) -> int:
-    """Return the peak of whole steps above a process without the model, its heap as a stage's is."""
-    stepper.versions.place_gradients(stepper.segment.placeable)  # as a stage does
-    memory.forget_peak()
-    for _ in range(STEPS):
-        stepper.instrumented_step(stepper.clock)
-    return memory.peak_bytes() - empty
-
-
-class _Peaks:
-    """A clock that goes on by the peak since it was last read, so the difference of two readings is a peak."""
-
-    def __init__(self, memory: PeakMemory) -> None:
-        self._memory, self._sum = memory, 0.0
-
-    def __call__(self) -> float:
-        self._sum += self._memory.peak_bytes()
-        self._memory.forget_peak()
-        return self._sum
-
-
-def transient_bytes(stepper: Stepper, memory: PeakMemory) -> tuple[int, ...]:
-    """Return what each layer needs for a moment, in a process that returns memory at once."""
-    reading = _Peaks(memory)
-    stepper.instrumented_step(reading)
-    rest = memory.resident_bytes()
-    forward, backward, _ = stepper.instrumented_step(reading)
-    saved = list(accumulate(saved_bytes(stepper.segment, stepper.versions, stepper.received())))
-    learning = [stepper.captured.learning_bytes(operation.name) for operation in stepper.segment.operations]
-    gradients = _from_the_end(learning)
-    transients = []
-    for at, kept in enumerate(saved):
-        above = max(forward[at] - rest - kept, backward.get(at, 0.0) - rest - kept - gradients[at])
-        transients.append(max(0, int(above)))
-    return tuple(transients)
-
-
-def _from_the_end(sizes: Sequence[int]) -> list[int]:
-    return list(accumulate(reversed(sizes)))[::-1]
+        stepper.versions.place_gradients(stepper.segment.placeable)  # as a stage does
+        memory.forget_peak()
+        for _ in range(STEPS):
+            stepper.instrumented_step(stepper.clock)
+    return Memory(memory.peak_bytes() - empty, captured.digest, len(captured.operations))
 
 
 def saved_bytes(segment: Segment, versions: WeightVersions, received: Values) -> tuple[int, ...]:

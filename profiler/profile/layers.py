@@ -37,7 +37,6 @@ class Layer:
         gradient_bytes: Size of the gradient that comes back over such a cut; 0 where none flows.
         learning_bytes: Size of those that learn, hence of their gradients, and of each tensor that the rule keeps.
         saved_bytes: What its forward keeps for the backward, parameters excluded.
-        transient_bytes: What it needs for a moment beyond parameters, gradients, momentum and all that is saved.
         flops: Floating-point operations of the forward's products and convolutions, a multiply-add as two, those of
             recurrent layers left out; likewise ``backward_flops``.
         left_bytes: What is held for those gradients once the rest of the backward is done.
@@ -58,7 +57,6 @@ class Layer:
     parameter_bytes: Bytes
     learning_bytes: Bytes
     saved_bytes: Bytes
-    transient_bytes: Bytes
     flops: Count
     backward_flops: Count
     in_place_share: Annotated[float, Meta(ge=0, le=1000)] = 1.0

@@ -104,22 +104,22 @@ class Profile(Shown):
         return self.uncertainty > LOUD
 
     @property
-    def memory_parts(self) -> tuple[int, int, int, int, int]:
-        """The bytes of all parameters, gradients, momentum and saved tensors, and the largest transient."""
+    def memory_parts(self) -> tuple[int, int, int, int]:
+        """The bytes of all parameters, gradients, momentum and saved tensors."""
         learning = sum(layer.learning_bytes for layer in self.layers)
         return (
             sum(layer.parameter_bytes for layer in self.layers),
             learning,
             learning * self.momenta,
             sum(layer.saved_bytes for layer in self.layers),
-            max(layer.transient_bytes for layer in self.layers),
         )
 
     @property
     def heap_bytes(self) -> int:
-        """What a whole step took beyond its parts: holes in the heap, and what kernels keep; 0 where that is unknown.
+        """What a whole step took beyond its parts; 0 where that is unknown.
 
-        A stage's heap holds about as much beyond its parts.
+        That is what layers need for a moment, holes in the heap, and what kernels keep. A stage's heap holds about as
+        much beyond its parts.
         """
         return max(0, (self.peak_memory_bytes or 0) - sum(self.memory_parts))
 

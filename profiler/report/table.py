@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from profiler.profile import Layer, Profile, more_or_less, parts_s, profile_warnings
+from profiler.profile import Layer, Profile, parts_s, profile_warnings
 from profiler.report.fold_layers import folded
 from profiler.report.rich_table import ResultTable
 from profiler.report.text import counted, mib
@@ -89,8 +89,7 @@ def _time(profile: Profile) -> str:
 
 
 def _memory(profile: Profile) -> str:
-    parts = sum(profile.memory_parts)
-    said = f"Parameters, gradients, momentum, saved and the largest transient: {mib(parts, 2)} MiB"
+    said = f"Parameters, gradients, momentum and saved: {mib(sum(profile.memory_parts), 2)} MiB"
     if not profile.peak_memory_bytes:
-        return f"{said}; this kernel keeps no peak to check it with."
-    return f"{said}, {more_or_less(parts / profile.peak_memory_bytes - 1)} than a whole step took."
+        return f"{said}; this kernel keeps no peak of a whole step."
+    return f"{said}; a whole step took {mib(profile.peak_memory_bytes, 2)} MiB at most."

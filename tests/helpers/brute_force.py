@@ -124,7 +124,7 @@ def memory(
     momentum = profile.momenta
     found = []
     for stage in range(stages):
-        total = transient = 0
+        total = profile.heap_bytes
         for layer in profile.layers:
             if stage_of[layer.name] == stage:
                 total += layer.parameter_bytes - layer.learning_bytes
@@ -132,8 +132,7 @@ def memory(
                 total += (layer.saved_bytes - layer.cast_bytes) * before[stage]
                 total += layer.left_bytes * (held[stage] - before[stage])
                 total += layer.cast_bytes * versions[stage]
-                transient = max(transient, layer.transient_bytes)
-        found.append(total + transient + profile.heap_bytes)
+        found.append(total)
     room = slots(stages, minibatches, pace)
     sizes = {layer.name: (layer.output_bytes, layer.gradient_bytes) for layer in profile.layers}
     sizes[INPUT] = (profile.input_bytes, 0)

@@ -154,16 +154,13 @@ class Formulation:
         before, held = (count(self.stages, minibatches, self.pace) for count in (ahead, in_flight))
         room, momentum = slots(self.stages, minibatches, self.pace), self.profile.momenta
         for stage in range(self.stages):
-            transient = self.programme.variable(whole=False)
-            terms = [(transient, 1.0)]
+            terms = []
             for layer in self.profile.layers:
                 versions = held[stage] if self.pace.name == "1f1b" else 1
                 own = layer.parameter_bytes + layer.learning_bytes * (versions + momentum)
                 own += (layer.saved_bytes - layer.cast_bytes) * before[stage] + layer.cast_bytes * versions
                 own += layer.left_bytes * (held[stage] - before[stage])
                 terms += self._in_stage(layer.name, stage, own)
-                most = self._in_stage(layer.name, stage, -float(layer.transient_bytes))
-                self.programme.row([(transient, 1.0), *most], 0)
             for value, row in self.crossing.items():
                 for cut in {stage - 1, stage} & set(range(self.stages - 1)):
                     down, up = (size * slot for size, slot in zip(self.sizes[value], room[cut], strict=True))

@@ -30,7 +30,6 @@ def layer(name: str, times_ms: Sequence[float] = (1, 2, 0), sizes: tuple[int, in
         parameter_bytes=100,
         learning_bytes=100,
         saved_bytes=200,
-        transient_bytes=0,
         flops=10,
         backward_flops=20,
     )
@@ -97,7 +96,6 @@ def random_profiles(draw: st.DrawFn, most: int = 7, copy_cost: CopyCost = COPY_C
             parameter_bytes=300,
             learning_bytes=draw(sizes),
             saved_bytes=draw(sizes),
-            transient_bytes=draw(sizes),
             in_place_share=draw(st.sampled_from([1.0, 0.5, 1.5])),
             accumulate_s=draw(st.sampled_from([0.0, 0.001, 0.002, -0.001])),
             left_bytes=draw(sizes),

@@ -74,7 +74,7 @@ def test_stretches_and_cuts_add_up_to_what_the_planner_has(found: Profile, pace:
         down_slots, up_slots = behind_and_before[2:] if stage else behind_and_before[:2]
         memory = sum(each.frozen_bytes + each.learning_bytes * learning for each in members)
         memory += sum((each.saved_bytes - each.cast_bytes) * saved + each.cast_bytes * casts for each in members)
-        memory += sum(each.left_bytes * left for each in members) + max(each.transient_bytes for each in members)
+        memory += sum(each.left_bytes * left for each in members)
         memory += chain.cuts[cut - 1].down_bytes * down_slots + chain.cuts[cut - 1].up_bytes * up_slots
         assert own.memory_bytes == memory + chain.heap_bytes
 
