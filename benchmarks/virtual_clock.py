@@ -111,7 +111,7 @@ def compare(
             for before, after in zip(own, theirs, strict=True)
         ]
         differences.append(median(ratios) - 1)
-        busy = [median(max(stage.busy_s for stage in run.stages) for run in row) for row in (own, theirs)]
+        busy = [median(max(stage.measured.busy_s for stage in run.stages) for run in row) for row in (own, theirs)]
         print(
             f"{name:14} {speeds[-1][0]:8.2f} {speeds[-1][1]:8.2f} {differences[-1]:+11.1%} {busy[0] / busy[1]:6.3f}",
             flush=True,

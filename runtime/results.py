@@ -102,9 +102,9 @@ class StageMeasurement:
     peak_rss_bytes: Bytes | None
 
     @property
-    def work_s(self) -> float:
-        """Forward, backward and update."""
-        return self.forward_s + self.backward_s + self.weights_s + self.update_s
+    def busy_s(self) -> float:
+        """Forward, backward, update, and sending."""
+        return self.forward_s + self.backward_s + self.weights_s + self.update_s + self.send_s
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -127,15 +127,6 @@ class StageRun:
     def minibatches(self) -> int:
         """How many minibatches it had."""
         return sum(record.kind == "F" for record in self.actions)
-
-    @property
-    def busy_s(self) -> float:
-        """Processor time per minibatch that it had, waits excluded."""
-        return sum(
-            self._often(records) * median([record.cpu_s for record in records])
-            for records in self._by_kind().values()
-            if records
-        )
 
     @property
     def measured(self) -> StageMeasurement:
@@ -164,7 +155,7 @@ class StageRun:
 
     def as_file(self) -> dict[str, Any]:
         """Return what is kept: itself, and beside it its figures."""
-        figures = ("minibatches", "busy_s", "measured")
+        figures = ("minibatches", "measured")
         return values_of(self) | {name: getattr(self, name) for name in figures}
 
     def _by_kind(self) -> dict[Kind, list[ActionRecord]]:

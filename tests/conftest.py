@@ -100,8 +100,7 @@ def kept_workers(pools: Callable[[Sequence[int]], WorkerPool], monkeypatch: pyte
     def shared(cores: Sequence[int], **options: Any) -> AbstractContextManager[WorkerPool]:
         return nullcontext(pools(cores)) if not any(options.values()) else WorkerPool(cores, **options)
 
-    for place in ("runtime.training.pipeline.WorkerPool", "runtime.supervisor.WorkerPool"):
-        monkeypatch.setattr(place, shared)
+    monkeypatch.setattr("runtime.pipeline.start.WorkerPool", shared)
 
 
 @pytest.fixture

@@ -1,17 +1,46 @@
 """Declare a command's options once: as the annotated fields of the dataclass that they are parsed into."""
 
 import argparse
+import re
 import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from inspect import get_annotations
-from typing import Annotated, Any, ClassVar, TypeVar, get_origin, get_type_hints
+from typing import Annotated, Any, ClassVar, NoReturn, TypeVar, get_origin, get_type_hints
 
-from profiler.cli.parser import Parser
+from profiler.errors import suggest
 
 HEADINGS = ("model and data", "split", "how to run", "output", "more")
 """In the order in which they are shown."""
 WIDTH = 79
+
+
+class Parser(argparse.ArgumentParser):
+    """An argument parser whose complaint is one sentence.
+
+    Attributes:
+        examples: What could be typed, without the command's name; a parser of commands has none.
+    """
+
+    def __init__(self, *, examples: Sequence[str] = (), **how: Any) -> None:
+        """Make a parser without options."""
+        super().__init__(formatter_class=argparse.RawDescriptionHelpFormatter, **how)
+        self._negative_number_matcher = re.compile(r"-\.?\d")  # -3s, too, is a value, and is refused as one
+        self.examples = examples
+
+    def error(self, message: str) -> NoReturn:
+        """Print the complaint and exit with 2."""
+        self.exit(2, f"error: {message}; see {self.prog} --help\n")
+
+    def parse_known_args(  # type: ignore[override]
+        self, args: Sequence[str] | None = None, namespace: Any = None
+    ) -> tuple[Any, list[str]]:
+        """Parse, and refuse what is not known, with a near match."""
+        options, unknown = super().parse_known_args(args, namespace)
+        if unknown:
+            near = suggest(unknown[0].partition("=")[0], self._option_string_actions)
+            self.error(f"unrecognized arguments: {' '.join(unknown)}{near}")
+        return options, unknown
 
 
 @dataclass(frozen=True, slots=True)

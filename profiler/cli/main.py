@@ -10,9 +10,8 @@ import profiler.measure
 import profiler.report
 from profiler.cli.command import execute
 from profiler.cli.console import emit_json, note, note_anyway, progress, quiet, stdout
-from profiler.cli.declare import add_options, duration, option, positive, switch
+from profiler.cli.declare import Parser, add_options, duration, option, positive, switch
 from profiler.cli.options import CommonOptions, configs
-from profiler.cli.parser import Parser
 from profiler.cli.profile_cache import path_for
 from profiler.commands import MODULES, again, command, typed_as
 from profiler.errors import ConfigError

@@ -4,7 +4,7 @@ Seconds, bytes and samples throughout; what is per stage is per minibatch.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import cached_property
 from statistics import median
 from typing import Annotated, Any
@@ -139,19 +139,13 @@ class Contender:
 
     def _stage(self, index: int, measurements: Sequence[StageMeasurement]) -> StageComparison:
         planned = self.plan.stages[index]
+        names = [field.name for field in fields(StageMeasurement) if field.name != "peak_rss_bytes"]
         peaks = [own.peak_rss_bytes for own in measurements if own.peak_rss_bytes is not None]
         return StageComparison(
             predicted_s=planned.total_s * planned.ease,
-            busy_s=median(own.work_s + own.send_s for own in measurements),
+            busy_s=median(own.busy_s for own in measurements),
             measured=StageMeasurement(
-                forward_s=median(own.forward_s for own in measurements),
-                backward_s=median(own.backward_s for own in measurements),
-                weights_s=median(own.weights_s for own in measurements),
-                update_s=median(own.update_s for own in measurements),
-                send_s=median(own.send_s for own in measurements),
-                took_s=median(own.took_s for own in measurements),
-                wait_s=median(own.wait_s for own in measurements),
-                foreign_load=median(own.foreign_load for own in measurements),
+                **{name: median(getattr(own, name) for own in measurements) for name in names},
                 peak_rss_bytes=max(peaks) if peaks else None,
             ),
             predicted_memory_bytes=planned.memory_bytes,

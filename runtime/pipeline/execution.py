@@ -309,7 +309,6 @@ class Execution:
         inputs = self.captured.specs[INPUT]
         return DataSpec(
             shape=inputs.shape,
-            dtype=inputs.dtype,
             vocabulary=self.settings.vocabulary,
             classes=self.captured.classes,
             labels=self.captured.labels,

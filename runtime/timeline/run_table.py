@@ -87,7 +87,7 @@ def show_run(result: RunResult, console: "Console") -> None:
         table.add_row(
             str(stage.stage), f"{planned.layers[0]} … {planned.layers[-1]}",
             f"{stage.host}: {stage.core}" if several else str(stage.core),
-            ms(planned.total_s * planned.ease), ms(stage.busy_s), ms(stage.measured.wait_s),
+            ms(planned.total_s * planned.ease), ms(stage.measured.busy_s), ms(stage.measured.wait_s),
             mib(stage.measured.peak_rss_bytes),
         )  # fmt: skip
     console.print(table)

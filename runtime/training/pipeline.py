@@ -33,9 +33,9 @@ from profiler.report import counted
 from profiler.settings import DEFAULT_RULE, Update
 from runtime.errors import Drained, InputError, RunError, TrainingWarning
 from runtime.hosts import Session
-from runtime.pipeline import PATIENCE_S, Execution, cores_for, one_by_one, without_tensors
+from runtime.pipeline import PATIENCE_S, Execution, cores_for, one_by_one, pool_of, without_tensors
 from runtime.results import ChannelName, TrainingResult
-from runtime.supervisor import Watch, WorkerPool
+from runtime.supervisor import Watch
 from runtime.training.checkpoint import (
     Checkpoint,
     checkpoint_bytes,
@@ -177,16 +177,9 @@ class Pipeline:
             raise RunError("a pipeline is entered once; make another one, and give it the weights or a checkpoint")
         self._phase, start, self._tensors = "entered", self._tensors, None
         cores = cores_for(len(self._plan.stages), usable_cores(self._cores))
-        distributed = self._session if self.distributed else None
+        cores = (cores[self._session.rank],) if self.distributed else cores
         with ExitStack() as stack:
-            pool = stack.enter_context(
-                WorkerPool(
-                    [cores[distributed.rank]] if distributed else cores,
-                    stall_timeout_s=self._stall_timeout_s,
-                    ranks=(distributed.rank,) if distributed else None,
-                    look=distributed.look if distributed else None,
-                )
-            )
+            pool = stack.enter_context(pool_of(cores, self._stall_timeout_s, self._session))
             self._execution = stack.enter_context(
                 Execution(
                     self._captured, pool, self._settings, self._watch, self._session, start=start, updates=self.updates

@@ -24,7 +24,6 @@ class DataSpec:
 
     Attributes:
         shape: Of a minibatch's inputs, the minibatch included.
-        dtype: Of its inputs.
         vocabulary: Inputs are whole numbers below it; 0 for floats.
         labels: The shape of a minibatch's targets, which are whole numbers below ``classes``.
         pool: How many different ones are going to be asked for, at most ``POOL``.
@@ -33,7 +32,6 @@ class DataSpec:
     """
 
     shape: tuple[int, ...]
-    dtype: torch.dtype
     vocabulary: int
     classes: int
     labels: tuple[int, ...]

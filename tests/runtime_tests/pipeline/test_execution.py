@@ -111,7 +111,7 @@ def test_a_result_says_what_every_stage_did(four_workers: WorkerPool) -> None:
     assert result.makespan_s > 0
     assert result.comparable == (len(set(four_workers.cores)) == 4)
     for index, stage in enumerate(result.stages):
-        assert stage.busy_s > 0
+        assert stage.measured.busy_s > 0
         assert stage.measured.peak_rss_bytes is None or stage.measured.peak_rss_bytes > 0
         versions = [action.version for action in stage.actions if action.kind == "F"]
         assert versions == [max(0, minibatch - (4 - index) + 1) for minibatch in range(MINIBATCHES)]
