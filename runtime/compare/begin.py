@@ -92,18 +92,14 @@ def _begun(config: Config, settings: Settings, request: Request, *, quick: bool,
     schemes = load_schemes()
     left_out, forms = list[str](), list[str]()
 
-    def report(sentence: str) -> None:
-        left_out.append(sentence)
-        note(sentence)
-
     models = planned_models(config, settings.pace, request.asked, forms.append, budget_s=budget_s, quick=quick)
     for sentence in forms:
         note(sentence)
-    plans = plans_of(models, list(request.asked), schemes, report)
+    plans = plans_of(models, list(request.asked), schemes, left_out.append)
     plans |= spaced_splits(models.whole, request.distinct_splits, {plan.split for plan in plans.values()})
     plans = {name: _scheduled(plan, request, settings.clock) for name, plan in plans.items()}
     if without := why_left_out(config, set(request.cores), request.data):
-        report(without)
+        left_out.append(without)
     minibatches = plans[reference_of(plans)].predicted.minibatches
     wholes = [planner.profile for planner in (models.whole, models.lowered_whole) if planner]
     return new_comparison(
