@@ -34,5 +34,5 @@ def test_the_peak_has_momenta_of_weights_with_their_channels_last(usable: tuple[
 
 def test_what_passes_through_is_a_transient(usable: tuple[int, ...]) -> None:
     """A 32 MiB product that no layer saves lives between two layers only."""
-    found = measured(Config(model="small_models:passing", batch_size=4, image_size=64), usable[0])
+    found = measured(Config(model="small_models:Widened", batch_size=4, image_size=64), usable[0])
     assert max(found.transient_bytes) == pytest.approx(32 * MIB, rel=0.2), "its gradient is expanded, hence small"
