@@ -6,12 +6,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from other_forms import cuttable, sliced
-from strategies import chain
+from strategies import FREE, chain
 
 from optimizer.planning import Planner, even_places, even_share_s, even_slicing
-from profiler.profile import CopyCost, Loss
-
-FREE = CopyCost(sizes_bytes=(), copy_s=())
+from profiler.profile import Loss
 
 
 @settings(deadline=None, max_examples=60)
