@@ -24,6 +24,8 @@ from runtime.supervisor import WorkerPool
 
 os.environ["COLUMNS"] = "240"
 """Most tests look for words in a table, which a narrow terminal folds; ``test_narrow_terminals`` looks at 80."""
+settings.register_profile("tests", deadline=None)  # a machine that is busy is no fault
+settings.load_profile("tests")
 settings.register_profile("fuzz", max_examples=2500, print_blob=True)
 """Of ``make fuzz``, for each kind of file."""
 

@@ -261,10 +261,6 @@ def test_a_mutated_file_is_refused_in_a_sentence_or_answered_but_not_where_it_is
     attack()
 
 
-def doubled(items: list[Value], at: int = 0) -> None:
-    items.insert(at, items[at])
-
-
 @pytest.mark.parametrize(("name", "kind"), [("plan", Plan), ("comparison", Comparison), ("run", RunResult)])
 def test_a_file_is_read_without_a_simulation_or_a_statistical_decision(
     name: str, kind: type[Any], monkeypatch: pytest.MonkeyPatch
@@ -276,13 +272,9 @@ def test_a_file_is_read_without_a_simulation_or_a_statistical_decision(
 
 
 CHANGES: list[tuple[str, Callable[[Value], object]]] = [
-    ("profile", lambda v: doubled(v["layers"])),
-    ("profile", lambda v: v["copy_cost"]["copy_s"].pop()),
     ("profile", lambda v: v.update(stranger=1)),
     ("plan", lambda v: v.update(bottleneck_s=v["bottleneck_s"] * 2)),
-    ("plan", lambda v: v["stages"].pop()),
     ("comparison", lambda v: v["contenders"][0]["runs"][0].update(throughput_samples_per_s=99.0)),
-    ("comparison", lambda v: v.pop("audit")),
     ("run", lambda v: v.update(comparable=False)),
     ("links", lambda v: v["links"][0]["down_s"].reverse()),
     ("links", lambda v: v.pop("sha256")),

@@ -18,7 +18,10 @@ from profiler.cli import stdout
 @pytest.mark.parametrize("name", SCREENS)
 def test_a_table_in_80_columns_is_as_it_was_kept(name: str) -> None:
     found = screen(name)
-    assert max(map(cell_len, found.splitlines())) <= WIDTH
+    lines = [line for line in found.splitlines() if line]
+    assert max(map(cell_len, lines)) <= WIDTH
+    assert len(found.splitlines()) <= 25, "an answer is one screen"
+    assert len(set(lines)) == len(lines), "and says nothing twice"
     assert found == (FOLDER / f"{name}.txt").read_text(encoding="utf-8")
 
 
@@ -31,13 +34,6 @@ def test_names_of_200_characters_fold() -> None:
         show_plan(replace(best, stages=tuple(long)), console, planner.profile)
     assert max(map(cell_len, printed.get().splitlines())) <= WIDTH
     assert f"{best.stages[0].total_s * 1e3:.1f}" in printed.get()
-
-
-@pytest.mark.parametrize(("name", "lines"), [("compare", 25), ("optimizer", 20), ("profile", 18)])
-def test_an_answer_is_one_screen_and_says_nothing_twice(name: str, lines: int) -> None:
-    shown = [line for line in screen(name).splitlines() if line]
-    assert len(screen(name).splitlines()) <= lines
-    assert len(set(shown)) == len(shown)
 
 
 @pytest.mark.parametrize(("columns", "width"), [("60", WIDTH), ("80", 80), ("100", 100)])

@@ -25,6 +25,18 @@ def work_ns(layer: Layer, pace: Pace, *, last: bool) -> int:
     return forward + backward + round(max(adding, -backward) * (every - 1) / every + split) + round(update / every)
 
 
+def crossings(profile: Profile, stage_of: dict[str, int], stages: int) -> Iterator[tuple[int, int, int]]:
+    """Each cut that a value crosses, with the bytes that go down and those that come up."""
+    sizes = {layer.name: (layer.output_bytes, layer.gradient_bytes) for layer in profile.layers}
+    sizes[INPUT] = (profile.input_bytes, 0)
+    for name, (output, gradient) in sizes.items():
+        readers = [stage_of[e.target] for e in profile.edges if e.source == name and e.kind == "data"]
+        readers += [stages - 1] if name in profile.outputs else []
+        home = 0 if name == INPUT else stage_of[name]
+        for cut in range(home, max(readers, default=home)):
+            yield cut, output, gradient
+
+
 def stage_costs(
     profile: Profile, stage_of: dict[str, int], stages: int, pace: Pace = PLAIN_1F1B
 ) -> tuple[list[int], int]:
@@ -34,17 +46,11 @@ def stage_costs(
         stage = stage_of[layer.name]
         costs[stage] += work_ns(layer, pace, last=stage == stages - 1)
     costs[-1] += round(profile.loss.forward_s * 1e9) + round(profile.loss.backward_s * 1e9)
-    sizes = {layer.name: (layer.output_bytes, layer.gradient_bytes) for layer in profile.layers}
-    sizes[INPUT] = (profile.input_bytes, 0)
     sent = 0
-    for name, (output, gradient) in sizes.items():
-        readers = [stage_of[e.target] for e in profile.edges if e.source == name and e.kind == "data"]
-        readers += [stages - 1] if name in profile.outputs else []
-        home = 0 if name == INPUT else stage_of[name]
-        for stage in range(home, max(readers, default=home)):
-            costs[stage] += copy_ns(profile.copy_cost, output)
-            costs[stage + 1] += copy_ns(profile.copy_cost, gradient)
-            sent += output + gradient
+    for cut, output, gradient in crossings(profile, stage_of, stages):
+        costs[cut] += copy_ns(profile.copy_cost, output)
+        costs[cut + 1] += copy_ns(profile.copy_cost, gradient)
+        sent += output + gradient
     return costs, sent
 
 
@@ -134,13 +140,7 @@ def memory(
                 total += layer.cast_bytes * versions[stage]
         found.append(total)
     room = slots(stages, minibatches, pace)
-    sizes = {layer.name: (layer.output_bytes, layer.gradient_bytes) for layer in profile.layers}
-    sizes[INPUT] = (profile.input_bytes, 0)
-    for name, (down, up) in sizes.items():
-        readers = [stage_of[e.target] for e in profile.edges if e.source == name and e.kind == "data"]
-        readers += [stages - 1] if name in profile.outputs else []
-        home = 0 if name == INPUT else stage_of[name]
-        for stage in range(home, max(readers, default=home)):
-            found[stage] += down * room[stage][0] + up * room[stage][1]
-            found[stage + 1] += down * room[stage][0] + up * room[stage][1]
+    for cut, down, up in crossings(profile, stage_of, stages):
+        for stage in (cut, cut + 1):
+            found[stage] += down * room[cut][0] + up * room[cut][1]
     return found

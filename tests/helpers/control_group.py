@@ -4,23 +4,19 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Literal
 
-PLACES = {
-    "memory": {"memory": ("memory.limit_in_bytes", 64 << 20), "": ("memory.max", 64 << 20)},
-    "pids": {"pids": ("pids.max", 64), "": ("pids.max", 64)},
-}
-"""Where groups are made in the kernel's two versions of them, which file has the limit, and that."""
+LIMITS = {"memory": "memory.limit_in_bytes", "": "memory.max"}
+"""Where groups are made in the kernel's two versions of them, and which file has the limit."""
 
 
 @contextmanager
-def small_group(of: Literal["memory", "pids"] = "memory") -> Iterator[Path | None]:
-    """Yield the folder of a group that may have little memory, or few processes; None where none can be made."""
-    for controller, (limit, value) in PLACES[of].items():
+def small_group() -> Iterator[Path | None]:
+    """Yield the folder of a group that may have little memory; None where none can be made."""
+    for controller, limit in LIMITS.items():
         group = Path("/sys/fs/cgroup", controller, f"stageplan-{os.getpid()}")
         try:
             group.mkdir()
-            (group / limit).write_text(str(value))
+            (group / limit).write_text(str(64 << 20))
         except OSError:
             if group.is_dir():
                 group.rmdir()

@@ -57,12 +57,30 @@ class LogitsInDataclass(Scores):
         return Output(self.head(hidden), hidden)
 
 
+class Fields(NamedTuple):
+    """A named tuple of a tensor, and of what is none."""
+
+    scores: Tensor
+    name: str
+
+
+class AttributeDict(dict[str, Any]):
+    """A dict as a library has it, whose items are attributes, too."""
+
+    def __getattr__(self, name: str) -> Any:
+        if name not in self:
+            raise AttributeError(name)
+        return self[name]
+
+
 @dataclass(frozen=True, slots=True)
 class Everything:
     """All that a model may return beside what learns."""
 
     scores: OrderedDict[str, Tensor]
     heads: tuple[Tensor, list[Tensor]]
+    fields: Fields
+    attributes: AttributeDict
     predicted: Tensor
     constant: Tensor
     note: str
@@ -75,8 +93,8 @@ class ReturnsEverything(Scores):
         hidden = self.hidden(x)
         scores = self.head(hidden)
         return Everything(
-            OrderedDict(last=scores, first=hidden), (scores, [hidden]), scores.argmax(-1), torch.tensor([2.0, 3.0]),
-            "all", 0.5,
+            OrderedDict(last=scores, first=hidden), (scores, [hidden]), Fields(scores * 0.5, "named"),
+            AttributeDict(hidden=hidden * 0.5, weight=2), scores.argmax(-1), torch.tensor([2.0, 3.0]), "all", 0.5,
         )  # fmt: skip
 
 
@@ -84,49 +102,16 @@ def loss_of_everything(output: Everything, targets: Tensor) -> Tensor:
     """Takes each leaf by its class, and fails where one is another than the model returns."""
     assert type(output) is Everything
     assert type(output.scores) is OrderedDict
+    assert (type(output.fields), output.fields.name) == (Fields, "named")
+    assert (type(output.attributes), output.attributes.weight) == (AttributeDict, 2)
     assert (output.note, output.number, output.nothing) == ("all", 0.5, None)
     assert output.predicted.dtype == torch.int64
     assert output.scores.popitem()[0] == "first"
     (main, (hidden,)) = output.heads
     right = (output.predicted == targets).sum()
-    loss = nn.functional.cross_entropy(output.scores["last"], targets) + output.number * hidden.square().mean()
+    loss: Tensor = nn.functional.cross_entropy(output.scores["last"], targets) + output.number * hidden.square().mean()
+    loss = loss + output.fields.scores.square().mean() + output.attributes.hidden.mean()
     return loss + main.sum() / output.constant.sum() + right
-
-
-class Fields(NamedTuple):
-    """A named tuple of a tensor, and of what is none."""
-
-    scores: Tensor
-    name: str
-
-
-class ReturnsNamedTuple(Scores):
-    def forward(self, x: Tensor) -> Fields:
-        return Fields(super().forward(x), "named")
-
-
-def loss_of_fields(output: Fields, targets: Tensor) -> Tensor:
-    assert output.name == "named"
-    return nn.functional.cross_entropy(output.scores, targets)
-
-
-class AttributeDict(dict[str, Any]):
-    """A dict as a library has it, whose items are attributes, too."""
-
-    def __getattr__(self, name: str) -> Any:
-        if name not in self:
-            raise AttributeError(name)
-        return self[name]
-
-
-class ReturnsAttributeDict(Scores):
-    def forward(self, x: Tensor) -> AttributeDict:
-        return AttributeDict(scores=super().forward(x), weight=2)
-
-
-def loss_of_attributes(output: AttributeDict, targets: Tensor) -> Tensor:
-    loss: Tensor = nn.functional.cross_entropy(output.scores, targets) * output.weight
-    return loss
 
 
 class Words(nn.Module):

@@ -81,15 +81,6 @@ def fewer() -> Pairs:
     yield samples(3)
 
 
-def more() -> Pairs:
-    yield samples(5)
-
-
-def doubles() -> Pairs:
-    inputs, labels = samples(4)
-    yield inputs.double(), labels
-
-
 def real_labels() -> Pairs:
     inputs, labels = samples(4)
     yield inputs, labels.float()
@@ -97,10 +88,6 @@ def real_labels() -> Pairs:
 
 def number() -> int:
     return 3
-
-
-def breaks() -> Pairs:
-    raise ValueError("no data here")
 
 
 def training_and_validation() -> tuple[torch.utils.data.DataLoader[Any], list[tuple[Tensor, Tensor]]]:

@@ -5,9 +5,6 @@ from fractions import Fraction
 from optimizer.plan import Link, NetworkProfile, RankFacts
 from profiler.profile import Profile
 
-SIZES = (0, 1 << 10, 1 << 20)
-"""At which links and all-reduces were measured."""
-
 
 def network_for(profile: Profile, factors: list[Fraction], links: list[tuple[int, int, int]]) -> NetworkProfile:
     """Ranks that are ``factors`` times as slow; links of a latency in ns and slopes in ns a byte, down and up."""

@@ -277,6 +277,51 @@ class LateBuffer(Base):
         return y
 
 
+class PerSample(Base):
+    """A loop over samples, whose length is the minibatch's."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.ends(torch.stack([row * 2 for row in self.a(x)]))
+
+
+class Numpy(Base):
+    def forward(self, x: Tensor) -> Tensor:
+        return self.ends(torch.from_numpy(self.a(x).detach().numpy() * 2))
+
+
+class OwnGenerator(Base):
+    def forward(self, x: Tensor) -> Tensor:
+        return self.ends(self.a(x) + torch.rand(1, generator=torch.Generator().manual_seed(1)))
+
+
+class NumpysRandom(Base):
+    def forward(self, x: Tensor) -> Tensor:
+        return self.ends(self.a(x) * float(np.random.random()))  # noqa: NPY002
+
+
+class Hidden(Base):
+    def __init__(self) -> None:
+        super().__init__()
+        self.others = [nn.Linear(WIDTH, WIDTH)]
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.ends(self.others[0](self.a(x)))
+
+
+class Scripted(Base):
+    def __init__(self) -> None:
+        super().__init__()
+        self.inner = torch.jit.script(nn.Linear(WIDTH, WIDTH))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.ends(self.inner(self.a(x)))
+
+
+class Cache(Base):
+    def forward(self, x: Tensor) -> Any:
+        return self.ends(self.a(x)), slice(0, 1)
+
+
 def compiled() -> nn.Module:
     return cast("nn.Module", torch.compile(KeywordOnly()))
 
@@ -308,34 +353,20 @@ class WithInner(Base):
         return self.ends(self.inner(self.a(x)))
 
 
-def hook_on_a_layer() -> nn.Module:
-    model = WithInner()
-    model.a.register_forward_hook(double_output)
-    return model
+def hooked(place: str, register: str, hook: Callable[..., Any]) -> Callable[[], nn.Module]:
+    def made() -> nn.Module:
+        model = WithInner()
+        getattr(model.get_submodule(place), register)(hook)
+        return model
+
+    return made
 
 
-def hook_on_a_container() -> nn.Module:
-    model = WithInner()
-    model.inner.register_forward_hook(double_output)
-    return model
-
-
-def hook_on_the_model() -> nn.Module:
-    model = WithInner()
-    model.register_forward_hook(double_output)
-    return model
-
-
-def gradient_hook_on_a_container() -> nn.Module:
-    model = WithInner()
-    model.inner.register_full_backward_hook(double_gradient)
-    return model
-
-
-def gradient_hook_on_a_layer() -> nn.Module:
-    model = WithInner()
-    model.h.register_full_backward_hook(double_gradient)
-    return model
+hook_on_a_layer = hooked("a", "register_forward_hook", double_output)
+hook_on_a_container = hooked("inner", "register_forward_hook", double_output)
+hook_on_the_model = hooked("", "register_forward_hook", double_output)
+gradient_hook_on_a_container = hooked("inner", "register_full_backward_hook", double_gradient)
+gradient_hook_on_a_layer = hooked("h", "register_full_backward_hook", double_gradient)
 
 
 def gradient_hook_on_a_parameter() -> nn.Module:

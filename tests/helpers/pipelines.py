@@ -17,6 +17,10 @@ from profiler.capture.layer_graph import capture
 from profiler.execution import Captured
 from profiler.profile import Precision
 from profiler.settings import UpdateRule
+from runtime.pipeline import Execution
+from runtime.results import PartitionVerification
+from runtime.supervisor import WorkerPool
+from runtime.verify import verify
 from runtime.worker import Settings
 
 SHAPE = (4, 3, small_models.IMAGE_SIZE, small_models.IMAGE_SIZE)
@@ -39,13 +43,14 @@ def plan_of(captured: Captured, bounds: Sequence[int] | None, stages: int = 4) -
     """A plan with the given ideals as cuts, or the best one for made-up times; made to fit the captured model."""
     planner = Planner(profile_of(captured, seed=5), stages, MINIBATCHES)
     plan = planner.optimized() if bounds is None else planner.unlimited("chosen", bounds)
+    shape = captured.specs["input"].shape
     made = replace(
         plan,
         model_digest=captured.digest,
         slicing=captured.form.slicing,
         precision=captured.form.precision,
-        input_shape=SHAPE,
-        batch_size=SHAPE[0],
+        input_shape=shape,
+        batch_size=shape[0],
     )
     return scheduled(made, schedule_of(plan.pace, stages, MINIBATCHES))
 
@@ -62,3 +67,10 @@ def random_bounds(captured: Captured, seed: int) -> list[int]:
                   and i.bit_count() <= len(costs.layers) - left]  # fmt: skip
         bounds.append(drawn.choice(larger[: max(1, len(larger) // 2)]))
     return [*bounds, costs.everything]
+
+
+def verified(
+    captured: Captured, pool: WorkerPool, plan: Plan, setting: Settings = SETTINGS, minibatches: int = MINIBATCHES
+) -> PartitionVerification:
+    with Execution(captured, pool, setting) as execution:
+        return verify("chosen", plan, execution, minibatches, lambda: None)

@@ -28,3 +28,8 @@ def _is_marked(process: psutil.Process | None) -> bool:
     with suppress(psutil.NoSuchProcess, psutil.ZombieProcess):
         return process is not None and MARK in " ".join(process.cmdline())
     return False
+
+
+def stage_pids() -> set[int]:
+    """The stages' processes among the children of this one."""
+    return {process.pid for process in forked(psutil.Process())}

@@ -351,10 +351,6 @@ class Widened(nn.Module):
         return self.fc(x.repeat(1, 512, 1).sum(dim=1))
 
 
-def passing() -> nn.Module:
-    return Widened()
-
-
 class Straight(torch.autograd.Function):
     """The sign of its input, whose gradient passes straight through."""
 
@@ -454,10 +450,6 @@ def presses_ctrl_c() -> nn.Module:
 class BreaksBackward(Plain):
     def forward(self, x: Tensor) -> Tensor:
         return breaking(self.layers(x))
-
-
-def breaks_backward() -> nn.Module:
-    return BreaksBackward()
 
 
 def leaves() -> nn.Module:

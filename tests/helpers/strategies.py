@@ -15,6 +15,7 @@ MACHINE = Machine(
     python="3", torch="2", torchvision="0", allocator="none", settings="none",
 )  # fmt: skip
 COPY_COST = CopyCost(sizes_bytes=(1000, 100_000), copy_s=(2e-6, 50e-6))
+FREE = CopyCost(sizes_bytes=(), copy_s=())
 
 
 def layer(name: str, times_ms: Sequence[float] = (1, 2, 0), sizes: tuple[int, int] = (1000, 1000)) -> Layer:

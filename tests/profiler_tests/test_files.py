@@ -30,8 +30,6 @@ def test_a_profile_survives_its_file(tmp_path: Path) -> None:
     ("old", "new", "words"),
     [
         (b'"forward_s": 0.001', b'"forward_s": -0.001', "forward_s"),
-        (b'"forward_s": 0.001', b'"forward_s": NaN', "no JSON"),
-        (b'"forward_s": 0.001', b'"forward_s": 1e999', "forward_s"),
         (b'"model": "test"', b'"model": 3', "model"),
         (
             b'"format_version": 18',

@@ -5,7 +5,6 @@ import math
 import re
 from collections.abc import Callable
 from multiprocessing.process import BaseProcess
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,7 +18,6 @@ from torch import nn
 from trained import plan_for
 
 import stageplan
-from optimizer.cli import main as optimizer_cli
 from profiler.errors import StageplanError
 from profiler.python_arguments import Cores, fitting
 from profiler.python_words import python_words
@@ -30,6 +28,8 @@ MODEL = small_models.Plain()
 INPUTS, TARGETS = torch.zeros(SHAPE), torch.zeros(SHAPE[0], dtype=torch.int64)
 OPTIMIZER = torch.optim.SGD(MODEL.parameters(), lr=0.1)
 SCHEDULER = torch.optim.lr_scheduler.StepLR(OPTIMIZER, 3)
+TWO_INPUTS, IDS = small_models.TwoInputs(), torch.zeros(4, 6, dtype=torch.int64)
+UNLABELLED = {"ids": IDS, "table": torch.zeros(4, 3)}
 face: Any = stageplan
 """With no types, for most calls are wrong on purpose."""
 
@@ -69,17 +69,30 @@ MISTAKES: list[tuple[Callable[[], Any], list[str]]] = [
     (lambda: face.plan(PROFILE, stages=2, memory_limit_bytes=5), ["memory_limit_bytes=1048576", "smaller minibatch"]),
     (lambda: face.plan(PROFILE, update_every=0), ["update_every cannot be 0", ">= 1"]),
     (lambda: face.plan(PROFILE, schedule="1f1B"), ["schedule cannot be '1f1B': it has to be '1f1b' or 'zero-bubble'"]),
+    (lambda: face.plan(PROFILE, stages=2, method="best"), ["there is no method 'best'"]),
+    (lambda: face.plan(PROFILE, method="uniform", cut_after=["l0"]), ["cut_after is of the best split and"]),
+    (lambda: face.plan(PROFILE, cut_after="l0"), ["cut_after cannot be 'l0': it has to be a list"]),
+    (lambda: face.plan(PROFILE, cut_after=["l0,"]), ["'l0,' is not a list of layers"]),
     (lambda: face.profile(MODEL, INPUTS, precision="bf61"), ["precision", "'bf61': it has to be 'fp32' or 'bf16'"]),
     (lambda: face.profile(MODEL, INPUTS, slice="fc"), ["'fc'", "is no layer with its blocks"]),
     (lambda: face.profile(MODEL, [(INPUTS, TARGETS)] * 4), ["sample", "a list of 4", "next(iter(loader))"]),
     (lambda: face.profile(MODEL, (INPUTS, TARGETS, TARGETS)), ["sample", "a tuple of 3", "which are inputs"]),
     (lambda: face.profile(MODEL, INPUTS.numpy()), ["sample", "a ndarray", "torch.from_numpy"]),
+    (lambda: face.profile(MODEL, torch.zeros(0, 6)), ["sample is a tensor of shape (0, 6); a minibatch of inputs"]),
+    (lambda: face.profile(MODEL, torch.zeros(6)), ["the sample is a tensor of shape (6,)"]),
+    (lambda: face.profile(MODEL, {"a": 1}), ["a dict without a tensor to call the model with;", "next(iter(loader))"]),
+    (lambda: face.profile(MODEL, INPUTS.byte()), ["the sample is of torch.uint8;", "sample.float()"]),
+    (lambda: face.profile(TWO_INPUTS, {"ids": IDS, "odd": IDS}), ["'odd', which the model's forward does not take"]),
+    (lambda: face.profile(TWO_INPUTS, {"ids": IDS, "mask": IDS[:3]}), ["shapes ids (4, 6), mask (3, 6); each has"]),
+    (lambda: face.profile(TWO_INPUTS, UNLABELLED, loss="model"), ["without one; give it the labels"]),
+    (lambda: face.profile(TWO_INPUTS, {"ids": IDS}), ["missing 1 required positional argument: 'table'"]),
     (lambda: face.profile(small_models.Plain, INPUTS), ["model cannot be <class 'small_models.Plain'>", "comes first"]),
     (lambda: face.profile(INPUTS, MODEL), ["model cannot be tensor(", "has to be of type Module", "comes first"]),
     (lambda: face.profile(MODEL, INPUTS, update=OPTIMIZER), ["update cannot be SGD (", "update=stageplan.SGD("]),
     (lambda: face.profile(MODEL, INPUTS, update={"lr": 0.1}), ["update cannot be {'lr': 0.1}"]),
     (lambda: face.profile(MODEL, INPUTS, loss="mse"), ["loss", "'mse'", "write loss=torch.nn.functional.mse_loss"]),
     (lambda: face.profile(MODEL, INPUTS, loss=nn.MSELoss), ["loss", "MSELoss'>: it has to be a function or 'model'"]),
+    (lambda: face.profile(MODEL, INPUTS, loss=nn.Linear(5, 1)), ["the loss Linear has parameters of its own"]),
     (lambda: face.profile(MODEL, INPUTS, budget_s=0), ["budget_s cannot be 0", "a number > 0.0;"]),
     (lambda: face.profile(MODEL, INPUTS, cores=2), ["cores cannot be 2", "a list; write cores=[0, 1], say"]),
     (lambda: face.profile(MODEL, INPUTS, cores="0,1"), ["cores cannot be '0,1'", "a list; write cores=[0, 1], say"]),
@@ -133,11 +146,6 @@ def test_numbers_of_numpy_and_what_torch_allows_are_taken() -> None:
     assert face.Cosine(0.1, updates=2) == face.Cosine(lr=0.1, updates=2)
 
 
-def test_a_learning_rate_that_is_a_number_is_a_constant() -> None:
-    given, constant = (face.Pipeline(MODEL, PLAN, learning_rate=rate) for rate in (0.25, face.Constant(0.25)))
-    assert given._settings == constant._settings
-
-
 @pytest.mark.parametrize("name", ["profile", "plan", "compare", "load", "Pipeline", "SGD", "AdamW", "Steps", "Cosine"])
 def test_help_shows_types_by_their_plain_names(name: str) -> None:
     shown = str(inspect.signature(getattr(face, name)))
@@ -152,18 +160,6 @@ def test_help_shows_types_by_their_plain_names(name: str) -> None:
 def test_what_does_not_fit_a_signature_is_told_as_python_tells_it() -> None:
     with pytest.raises(TypeError, match="unexpected keyword argument 'stage'"):
         face.plan(PROFILE, stage=2)
-
-
-def test_the_command_line_names_options_where_python_names_arguments(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    PROFILE.save(tmp_path / "profile.json")
-    command = ["--profile", str(tmp_path / "profile.json"), "--any-machine"]
-    assert optimizer_cli.main([*command, "--stages", "9"]) == 2
-    assert "use --stages 4 or fewer" in capsys.readouterr().err
-    with pytest.raises(SystemExit, match="2"):
-        optimizer_cli.main([*command, "--stages", "0"])
-    assert "--stages: '0' is not a whole number from 1 up" in capsys.readouterr().err
 
 
 OF_COMMANDS = {

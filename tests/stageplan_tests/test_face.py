@@ -7,13 +7,11 @@ from pathlib import Path
 
 import pytest
 import torch
-from pages import CHROMIUM, FLAGS
+from pages import needs_browser, shown
 from places import CHECKOUT, HELPERS
 from torch import nn
 
 import stageplan
-from profiler.cli import main as profiler_cli
-from profiler.errors import CaptureError, ModelError
 from profiler.shown import WIDE
 
 pytestmark = pytest.mark.slow
@@ -67,15 +65,11 @@ def python(folder: Path, *arguments: str, stdin: str = "") -> subprocess.Complet
     )  # fmt: skip
 
 
-def test_the_example_runs_as_it_is_written_pasted_into_a_file(tmp_path: Path) -> None:
+@pytest.mark.parametrize("argument", ["script.py", "-i"])
+def test_the_example_runs_as_it_is_written_pasted_into_a_file_and_at_a_prompt(tmp_path: Path, argument: str) -> None:
     (tmp_path / "script.py").write_text(EXAMPLE)
-    done = python(tmp_path, "script.py")
+    done = python(tmp_path, argument, stdin=EXAMPLE)
     assert done.returncode == 0, done.stderr
-    assert done.stdout.endswith("updates: 18\n")
-
-
-def test_the_example_runs_at_a_prompt(tmp_path: Path) -> None:
-    done = python(tmp_path, "-i", stdin=EXAMPLE)
     assert done.stdout.endswith("updates: 18\n"), done.stderr
     assert "Error" not in done.stderr
 
@@ -138,38 +132,13 @@ def test_results_print_as_tables_show_as_html_and_are_kept_and_read_again(tmp_pa
         assert stageplan.load(tmp_path / f"{number}.json") == result
 
 
-@pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed; apt-get install chromium")
+@needs_browser
 def test_a_notebook_shows_a_table_as_a_browser_lays_it_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", str(WIDE))  # a terminal of that width prints what a notebook shows
     model = nn.Sequential(nn.Linear(6, 16), nn.Linear(16, 4))
     profile = stageplan.profile(model, torch.randn(4, 6), budget_s=0.1)
     page = f"<meta charset=utf-8><div id=cell>{profile._repr_html_()}</div><script>{MEASURED}</script>"
     (tmp_path / "cell.html").write_text(page)
-    done = subprocess.run(
-        [str(CHROMIUM), *FLAGS, f"--user-data-dir={tmp_path / 'browser'}", "--dump-dom",
-         (tmp_path / "cell.html").as_uri()],
-        capture_output=True, text=True, timeout=100, check=True, env={**os.environ, "HOME": str(tmp_path)},
-    )  # fmt: skip
-    assert "CONSOLE" not in done.stderr, "the browser complains about nothing"
+    document = shown(tmp_path / "cell.html")
     lines = str(profile).count("\n") + 1
-    assert f'data-lines="{lines}"' in done.stdout, "every row of the table is a line on the page"
-
-
-def test_odd_samples_and_models_are_refused() -> None:
-    model = nn.Linear(6, 4)
-    for sample, words in (
-        (torch.zeros(0, 6), r"the sample is a tensor of shape \(0, 6\); a minibatch of inputs"),
-        (torch.zeros(6), r"the sample is a tensor of shape \(6,\)"),
-        ([1, 2], "the sample is a list of 2; of a loader, take one minibatch"),
-        ({"a": 1}, r"the sample is a dict without a tensor to call the model with; .*next\(iter\(loader\)\)"),
-        (torch.zeros(2, 6, dtype=torch.uint8), r"the sample is of torch.uint8; .* sample.float\(\)"),
-    ):
-        with pytest.raises(ModelError, match=words):
-            stageplan.profile(model, sample)
-    assert profiler_cli.main(["--model", "net.stageplan-model"]) == 2
-
-
-def test_a_loss_that_learns_is_refused() -> None:
-    loss = nn.Sequential(nn.Linear(4, 1))
-    with pytest.raises(CaptureError, match="the loss Sequential has parameters of its own that learn"):
-        stageplan.profile(nn.Linear(6, 4), torch.zeros(2, 6), loss=loss)
+    assert f'data-lines="{lines}"' in document, "every row of the table is a line on the page"

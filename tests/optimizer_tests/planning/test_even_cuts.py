@@ -6,13 +6,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from other_forms import cuttable, sliced
-from strategies import chain
+from strategies import FREE, chain
 
 from optimizer.costs import costs_of
 from optimizer.planning import Planner, even_places, even_share_s, even_slicing
-from profiler.profile import CopyCost, Loss, pieces_of
-
-FREE = CopyCost(sizes_bytes=(), copy_s=())
+from profiler.profile import Loss, pieces_of
 
 
 @settings(deadline=None, max_examples=60)

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from other_forms import cuttable, giving, lowered, sliced
 from rounds import with_rounds
-from strategies import chain
+from strategies import FREE, chain
 
 from optimizer.planning import (
     Models,
@@ -20,9 +20,8 @@ from optimizer.planning import (
     models_of,
     plans_for,
 )
-from profiler.profile import BF16_FORM, PLAIN_FORM, CopyCost, Form, Profile, Slicing, pieces_of
+from profiler.profile import BF16_FORM, PLAIN_FORM, Form, Profile, Slicing, pieces_of
 
-FREE = CopyCost(sizes_bytes=(), copy_s=())
 PLANNER = partial(Planner, stages=2, minibatches=8)
 LOWER_MS = [0.4, 0.4, 6.0, 0.4]
 

@@ -86,7 +86,6 @@ def test_balancing_minimises_the_largest_sum(name: str, weights: list[int], stag
     assert max(sum(at[layer] for layer in stage.layers) for stage in plan.stages) == best
 
 
-@settings(deadline=None)
 @given(weights=st.lists(st.integers(0, 50), min_size=1, max_size=20), blocks=st.integers(1, 6))
 def test_no_two_blocks_differ_by_more_than_the_heaviest_element(weights: list[int], blocks: int) -> None:
     """The theorem of Bárány and Grinberg, for weights above the lightest one's."""

@@ -12,10 +12,9 @@ from strategies import chain
 import stageplan
 from optimizer.cli import planned_models
 from optimizer.cli.main import main
-from optimizer.errors import OptimizerError, PartitionError
+from optimizer.errors import PartitionError
 from optimizer.planning import LOWERED, OPTIMIZED
 from optimizer.schedule import PLAIN_1F1B
-from profiler.errors import ConfigError
 from profiler.files import from_json, to_json, write_whole
 from profiler.profile import BF16, FP32, Precision, Profile, Slicing
 from profiler.settings import Config
@@ -76,19 +75,3 @@ def test_links_are_planned_for_from_python_too() -> None:
     plan = stageplan.plan(own, links=links)
     assert plan.network == links
     assert len(plan.stages[0].layers) > len(plan.stages[1].layers), "the slower rank has less"
-
-
-@pytest.mark.parametrize(
-    ("wishes", "words"),
-    [
-        ({"method": "best"}, "there is no method 'best'"),
-        ({"method": "uniform", "cut_after": ["l0"]}, "cut_after is of the best split and"),
-        ({"cut_after": "l0"}, "cut_after cannot be 'l0': it has to be a list"),
-        ({"cut_after": ["l0,"]}, "'l0,' is not a list of layers"),
-    ],
-)
-def test_wishes_that_cannot_be_had_are_refused(wishes: dict[str, Any], words: str) -> None:
-    with pytest.raises((ConfigError, OptimizerError)) as refused:
-        stageplan.plan(profile(), stages=2, **wishes)
-    assert words in str(refused.value)
-    assert "--" not in str(refused.value), "no flags in Python's words"

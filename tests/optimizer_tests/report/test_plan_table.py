@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from rich.console import Console
-from strategies import chain, random_profiles
+from strategies import FREE, chain, random_profiles
 
 from optimizer.errors import PartitionError
 from optimizer.plan import Plan
@@ -16,12 +16,14 @@ from optimizer.planning import Planner
 from optimizer.report import show_gain, show_plan
 from profiler.profile import CopyCost, Profile
 
-FREE = CopyCost(sizes_bytes=(), copy_s=())
 
-
-def gain(planner: Planner) -> str:
+def shown(planner: Planner, rivals: dict[str, Plan], cores: int | None = None) -> str:
+    """All that is said of a plan beside its rivals."""
     screen = io.StringIO()
-    show_gain(planner.optimized(), {}, planner, Console(file=screen, width=300))
+    console = Console(file=screen, width=400)
+    plan = planner.optimized()
+    show_plan(plan, console, planner.profile, rivals=rivals, cores=cores)
+    show_gain(plan, rivals, planner, console)
     return screen.getvalue()
 
 
@@ -37,7 +39,7 @@ def test_no_more_is_promised_than_any_split_can_give(
         planner = Planner(replace(found, layers=layers, loss=loss, neighbours=3), stages, minibatches)
     except PartitionError:
         return
-    said = gain(planner)
+    said = shown(planner, {})
     promises = [float(number) for number in re.findall(r"That is ([\d.]+) times", said)]
     ceilings = [float(number) for number in re.findall(r"is more than ([\d.]+) times", said)]
     assert all(promise <= ceiling for promise in promises for ceiling in ceilings)
@@ -49,11 +51,11 @@ def test_the_ceiling_is_of_layers_beside_no_busy_core() -> None:
     layers = tuple(replace(own, alone_s=alone_s[own.name]) for own in plain.layers)
     loss = replace(plain.loss, alone_s=plain.loss.step_s)
     found = replace(plain, layers=layers, loss=loss, neighbours=1)
-    assert "the largest, l3, has 34%" in gain(Planner(found, 2, 8)), "l1 is slow beside a busy core only"
-    assert f"no split is more than {11.7 / 4:.2f} times" in gain(Planner(found, 3, 8))
+    assert "the largest, l3, has 34%" in shown(Planner(found, 2, 8), {}), "l1 is slow beside a busy core only"
+    assert f"no split is more than {11.7 / 4:.2f} times" in shown(Planner(found, 3, 8), {})
 
 
-def test_a_promise_that_cannot_be_is_none(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_promise_that_cannot_be_is_none() -> None:
     """By a profile that took longer beside no busy core than beside some, two stages are three times one core."""
     found = chain([10, 10])
     times = {1.0: False, 1.5: True}
@@ -61,22 +63,9 @@ def test_a_promise_that_cannot_be_is_none(capsys: pytest.CaptureFixture[str]) ->
         layers = tuple(replace(own, alone_s=own.step_s * factor) for own in found.layers)
         loud = replace(found, layers=layers, loss=replace(found.loss, alone_s=found.loss.step_s * factor), neighbours=1)
         planner = Planner(loud, 2, 12)
-        plan = planner.optimized()
-        show_plan(plan, Console(width=400), loud)
-        show_gain(plan, {}, planner, Console(width=400))
-        said = capsys.readouterr().out
+        said = shown(planner, {})
         assert ("Nothing is promised" in said, "times one core" in said) == (expected, not expected)
         assert ("no verdict" in said, "the best split" in said) == (expected, not expected)
-
-
-def shown(planner: Planner, rivals: dict[str, Plan], cores: int | None = None) -> str:
-    """All that is said of a plan beside its rivals."""
-    screen = io.StringIO()
-    console = Console(file=screen, width=400)
-    plan = planner.optimized()
-    show_plan(plan, console, planner.profile, rivals=rivals, cores=cores)
-    show_gain(plan, rivals, planner, console)
-    return screen.getvalue()
 
 
 @given(factor=st.floats(0.3, 3.0))
@@ -117,7 +106,6 @@ def test_what_is_slower_than_one_core_is_advised_against() -> None:
         (None, ""),
         (4, ""),
         (1, "Worked out for 3 cores; this machine has 1."),
-        (2, "Worked out for 3 cores; this machine has 2: --stages 2 plans for those."),
     ],
 )
 def test_a_split_for_more_cores_than_there_are_says_so_first(cores: int | None, words: str) -> None:

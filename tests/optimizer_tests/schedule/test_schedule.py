@@ -4,7 +4,7 @@ from dataclasses import replace
 from itertools import pairwise
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from paces import drawn_pace, some_schedule
 from simulations import orders, simulated
@@ -74,7 +74,6 @@ def test_a_run_has_a_thousand_minibatches_or_four_updates_at_most(every: int, mo
         schedule_of(pace, 2, most + 1)
 
 
-@settings(deadline=None)
 @given(data=st.data(), stages=st.integers(1, 16), minibatches=st.integers(1, 40))
 def test_every_minibatch_passes_every_stage_once_and_in_order_whatever_takes_long(
     data: st.DataObject, stages: int, minibatches: int
@@ -90,7 +89,6 @@ def test_every_minibatch_passes_every_stage_once_and_in_order_whatever_takes_lon
         assert updates[-1] == minibatches - 1, "no gradient is left over"
 
 
-@settings(deadline=None)
 @given(
     data=st.data(),
     name=st.sampled_from(["zero-bubble", "1f1b-flush", "gpipe"]),

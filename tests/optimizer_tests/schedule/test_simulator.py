@@ -1,5 +1,5 @@
 import networkx as nx
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from paces import drawn_pace
 from simulations import dependencies, orders
@@ -27,7 +27,6 @@ def ends(spans: list[list[Span]]) -> dict[Action, float]:
     return {span.action: span.end_s for row in spans for span in row}
 
 
-@settings(deadline=None)
 @given(case=timed())
 def test_an_action_ends_with_the_longest_chain_of_actions_that_leads_to_it(case: tuple[Pace, int, int, Times]) -> None:
     """What a stage does next depends on the times; none waits for what it does not need."""
@@ -41,7 +40,6 @@ def test_an_action_ends_with_the_longest_chain_of_actions_that_leads_to_it(case:
     assert ends(spans) == longest
 
 
-@settings(deadline=None)
 @given(case=timed(), data=st.data())
 def test_messages_take_the_way_one_after_the_other(case: tuple[Pace, int, int, Times], data: st.DataObject) -> None:
     pace, stages, minibatches, took = case

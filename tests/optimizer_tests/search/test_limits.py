@@ -1,10 +1,11 @@
-"""Limits on memory and forced cuts, against brute force over every assignment of layers to stages."""
+"""The search, its limits on memory and forced cuts, against brute force over every assignment of layers to stages."""
 
 from dataclasses import replace
+from itertools import pairwise
 
 import pytest
 from brute_force import Objective, befores, legal_assignments, memory, needed, objective, stage_map
-from hypothesis import assume, given, settings
+from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 from paces import drawn_pace, paces_within
 from strategies import chain, layer, profile, random_profiles
@@ -14,7 +15,7 @@ from optimizer.costs.cuts import cut_behind
 from optimizer.errors import InfeasibleError, PartitionError
 from optimizer.planning import Planner
 from optimizer.schedule import PLAIN_1F1B, Pace
-from optimizer.search import candidates_of
+from optimizer.search import StageTable, bottleneck_ns, candidates_of, solve
 from optimizer.search.best_split import smallest_limit
 from profiler.profile import Profile
 
@@ -43,14 +44,13 @@ def forced_names(profile: Profile, name: str) -> list[str]:
         return []
 
 
-@settings(deadline=None, max_examples=100)
-@given(found=random_profiles(), stages=st.integers(2, 4), data=st.data())
+@settings(deadline=None, max_examples=200)
+@given(found=random_profiles(), stages=st.integers(1, 4), data=st.data())
 def test_the_plan_is_the_best_of_all_that_keep_the_limits_under_any_schedule(
     found: Profile, stages: int, data: st.DataObject
 ) -> None:
     pace = drawn_pace(data, stages)
     every = [memory(found, stage_of, stages, MINIBATCHES, pace) for stage_of in legal_assignments(found, stages)]
-    assume(every)
     peaks = sorted({max(sizes) for sizes in every})
     limit = data.draw(st.sampled_from([None, *peaks]))
     name = data.draw(st.sampled_from([layer.name for layer in found.layers]))
@@ -65,9 +65,13 @@ def test_the_plan_is_the_best_of_all_that_keep_the_limits_under_any_schedule(
         assert not any(best(found, stages, limit, cuts, own) for own in paces_within(pace, stages, limit))
         return
     assert plan.pace in paces_within(pace, stages, limit)
-    pace = plan.pace
-    assert objective(found, stage_map(plan), stages, pace) == best(found, stages, limit, cuts, pace)
+    pace = plan.planned_for
+    assert pace == plan.pace
+    smallest = best(found, stages, limit, cuts, pace)
+    assert smallest is not None
+    assert objective(found, stage_map(plan), stages, pace) == smallest
     assert plan.optimal
+    assert plan.bottleneck_s == smallest[0] / 1e9 == plan.lower_bound_s
     assert [stage.memory_bytes for stage in plan.stages] == memory(found, stage_map(plan), stages, MINIBATCHES, pace)
 
 
@@ -106,3 +110,24 @@ def test_forced_cuts_that_exclude_each_other_are_refused() -> None:
         Planner(branches, 3, MINIBATCHES, cut_after=[["b"], ["c"]])
     both = Planner(branches, 2, MINIBATCHES, cut_after=[["b", "c"]]).optimized()
     assert both.stages[1].layers == ("d",)
+
+
+@settings(deadline=None, max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(profile=random_profiles(), stages=st.integers(1, 4), limit=st.sampled_from([None, 8_000, 16_000]))
+def test_prefixes_of_a_few_orders_give_a_legal_split_and_a_bound_that_holds(
+    monkeypatch: pytest.MonkeyPatch, profile: Profile, stages: int, limit: int | None
+) -> None:
+    problem = Problem(costs_of(profile), stages, 8, memory_limit_bytes=limit)
+    whole = solve(problem, candidates_of(problem))
+    with monkeypatch.context() as patch:
+        patch.setattr("optimizer.search.candidates.MOST_IDEALS", 0)
+        few = candidates_of(problem)
+    assert not few.complete
+    found = solve(problem, few)
+    if found is None:
+        return
+    assert whole is not None
+    assert found.lower_bound_ns <= whole.lower_bound_ns <= bottleneck_ns(problem, found.bounds)
+    assert all(before & ~after == 0 for before, after in pairwise(found.bounds))
+    table = StageTable(problem, found.bounds)
+    assert limit is None or all(table.memory_bytes(at)[at, at + 1] <= limit for at in range(stages))

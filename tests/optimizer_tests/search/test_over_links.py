@@ -5,7 +5,7 @@ from fractions import Fraction
 from typing import Any
 
 import pytest
-from brute_force import legal_assignments, stage_map
+from brute_force import crossings, legal_assignments, stage_map
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from networks import network_for
@@ -15,7 +15,7 @@ from optimizer.costs.costs import copy_ns
 from optimizer.errors import OptimizerError, PartitionError
 from optimizer.plan import NetworkProfile
 from optimizer.planning import Planner
-from profiler.profile import INPUT, Profile, Slicing
+from profiler.profile import Profile, Slicing
 
 
 @st.composite
@@ -46,18 +46,12 @@ def brute_bottleneck_ns(profile: Profile, network: NetworkProfile, stage_of: dic
             updates[stage] -= round(saving * factors[stage])
         works[stage] += ns(layer.forward_s, stage) + ns(layer.backward_s, stage)
     works[-1] += ns(profile.loss.forward_s, stages - 1) + ns(profile.loss.backward_s, stages - 1)
-    sizes = {layer.name: (layer.output_bytes, layer.gradient_bytes) for layer in profile.layers}
-    sizes[INPUT] = (profile.input_bytes, 0)
     down, up = [0] * (stages - 1), [0] * (stages - 1)
-    for name, (output, gradient) in sizes.items():
-        readers = [stage_of[e.target] for e in profile.edges if e.source == name and e.kind == "data"]
-        readers += [stages - 1] if name in profile.outputs else []
-        home = 0 if name == INPUT else stage_of[name]
-        for cut in range(home, max(readers, default=home)):
-            works[cut] += round(copy_ns(profile.copy_cost, output) * factors[cut])
-            works[cut + 1] += round(copy_ns(profile.copy_cost, gradient) * factors[cut + 1])
-            down[cut] += output
-            up[cut] += gradient
+    for cut, output, gradient in crossings(profile, stage_of, stages):
+        works[cut] += round(copy_ns(profile.copy_cost, output) * factors[cut])
+        works[cut + 1] += round(copy_ns(profile.copy_cost, gradient) * factors[cut + 1])
+        down[cut] += output
+        up[cut] += gradient
     found = [work + update for work, update in zip(works, updates, strict=True)]
     for cut, link in enumerate(network.links):
         latency = round(link.down_s[0] * 1e9)

@@ -1,11 +1,8 @@
 """The page in which cuts are moved: its numbers are the planner's, and a browser can drag and type."""
 
-import html
 import json
-import os
 import random
 import re
-import subprocess
 from dataclasses import replace
 from itertools import accumulate
 from pathlib import Path
@@ -14,7 +11,7 @@ from typing import Any
 import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
-from pages import CHROMIUM, FLAGS
+from pages import found_by, needs_browser
 from places import TESTS
 from rounds import with_rounds
 from strategies import layer, profile, random_profiles
@@ -181,21 +178,12 @@ addEventListener("DOMContentLoaded", () => {
 
 
 def in_browser(page: str, folder: Path) -> Any:
-    """What a page leaves in the ``data-found`` of its body."""
     (folder / "page.html").write_text(page)
-    done = subprocess.run(
-        [str(CHROMIUM), *FLAGS, f"--user-data-dir={folder / 'browser'}", "--window-size=1000,900",
-         "--virtual-time-budget=20000", "--dump-dom", (folder / "page.html").as_uri()],
-        capture_output=True, text=True, timeout=100, check=True, env={**os.environ, "HOME": str(folder)},
-    )  # fmt: skip
-    assert "CONSOLE" not in done.stderr, done.stderr
-    said = re.search(r'data-found="([^"]*)"', done.stdout)
-    assert said, done.stdout[-2000:]
-    return json.loads(html.unescape(said[1]))
+    return found_by(folder / "page.html", "--window-size=1000,900", "--virtual-time-budget=20000")
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed; apt-get install chromium")
+@needs_browser
 @pytest.mark.parametrize(
     ("model", "pace", "minibatches"),
     [
@@ -238,7 +226,7 @@ def test_a_browser_works_out_what_the_planner_does_for_a_hundred_splits(
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed; apt-get install chromium")
+@needs_browser
 def test_cuts_move_by_keys_and_by_dragging_and_stay_in_order(tmp_path: Path) -> None:
     planner = Planner(replace(unsteady(3), typed=("--model", "vgg16")), 4, MINIBATCHES)
     chain = chain_of(planner, load_schemes())

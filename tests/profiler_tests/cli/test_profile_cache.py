@@ -61,6 +61,7 @@ def test_a_module_of_the_users_that_sets_variables_wears_no_profile_out(
         ({"update_rule": "adam"}, "that one has update rule adam, not sgd with momentum"),
         ({"model": "other"}, "that one has model other"),
         ({"machine": None}, "cpu another there"),
+        ({}, "is not a profile"),
     ],
 )
 def test_a_profile_that_no_longer_fits_is_measured_again(  # noqa: PLR0917
@@ -75,7 +76,8 @@ def test_a_profile_that_no_longer_fits_is_measured_again(  # noqa: PLR0917
     monkeypatch.setattr("profiler.measure.measure_profile", lambda *_given, **_named: newer)
     if "machine" in change:
         change = {"machine": replace(fresh.machine, cpu="another")}
-    write_whole(store.path_for(CONFIG), to_json(replace(fresh, **change)))  # type: ignore[arg-type]
+    content = to_json(replace(fresh, **change)) if change else b"{"  # type: ignore[arg-type]
+    write_whole(store.path_for(CONFIG), content)
     again = ask(CONFIG, usable[0])
     assert any(words in sentence for sentence in said)
     assert again == newer
@@ -94,13 +96,3 @@ def test_where_a_kept_profile_does_not_fit_a_minibatch_that_memory_cannot_hold_i
     monkeypatch.setattr("profiler.capture.least_memory.free_to_this_process", lambda: (1 << 20, "the machine"))
     with pytest.raises(ModelError, match="a training step of model 'small_models:Plain' on 256 samples takes"):
         ask(config, usable[0])
-
-
-def test_a_broken_profile_is_measured_again(
-    said: list[str], usable: tuple[int, ...], fresh: Profile, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("profiler.measure.measure_profile", lambda *_given, **_named: fresh)
-    write_whole(store.path_for(CONFIG), b"{")
-    ask(CONFIG, usable[0])
-    assert "is not a profile" in said[0]
-    assert read_json(store.path_for(CONFIG), Profile) == fresh

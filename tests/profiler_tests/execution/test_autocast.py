@@ -16,6 +16,8 @@ from profiler.execution.weight_update import Moments, write_next
 from profiler.measure.casts import casts
 from profiler.profile import INPUT
 
+pytestmark = pytest.mark.usefixtures("pinned_process")
+
 
 class Tied(nn.Module):
     """One weight that two layers use: it is lent, so each cast has a gradient of its own; they add up in float32."""
@@ -31,16 +33,12 @@ class Tied(nn.Module):
         return self.last(torch.softmax(self.norm(self.second(x)), 1))  # type: ignore[no-any-return]
 
 
-class Wide(nn.Module):
+def wide() -> nn.Module:
     """Layers whose weights are large enough for places of their own, one of them without a bias."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.first, self.second = nn.Linear(768, 700), nn.Linear(700, 800, bias=False)
-        self.last = nn.Linear(800, small_models.CLASSES)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.last(torch.relu(self.second(torch.tanh(self.first(torch.flatten(x, 1))))))  # type: ignore[no-any-return]
+    return nn.Sequential(
+        nn.Flatten(), nn.Linear(768, 700), nn.Tanh(), nn.Linear(700, 800, bias=False), nn.ReLU(),
+        nn.Linear(800, small_models.CLASSES),
+    )  # fmt: skip
 
 
 class Attention(nn.Module):
@@ -142,8 +140,7 @@ def assert_equal(captured: Captured, inputs: list[Tensor], classes: int, *, slot
         assert torch.equal(layered.versions.constants[name], buffer), name
 
 
-@pytest.mark.usefixtures("pinned_process")
-@pytest.mark.parametrize("kind", [Tied, Wide, Attention, small_models.Plain])
+@pytest.mark.parametrize("kind", [Tied, wide, Attention, small_models.Plain])
 @pytest.mark.parametrize(("slots", "every"), [(2, 1), (1, 1), (1, 3)])
 def test_small_models_train_as_under_torchs_autocast(kind: Callable[[], nn.Module], slots: int, every: int) -> None:
     torch.manual_seed(1)
@@ -151,15 +148,13 @@ def test_small_models_train_as_under_torchs_autocast(kind: Callable[[], nn.Modul
     assert_equal(captured_of(kind, "bf16"), inputs, small_models.CLASSES, slots=slots, every=every)
 
 
-@pytest.mark.usefixtures("pinned_process")
 @pytest.mark.parametrize("rows", [1, 16, 33])
 def test_products_have_the_same_bits_however_many_samples_there_are(rows: int) -> None:
     torch.manual_seed(1)
     inputs = [torch.randn(rows, *SHAPE[1:]) for _ in range(3)]
-    assert_equal(captured_of(Wide, "bf16"), inputs, small_models.CLASSES, slots=2, every=1)
+    assert_equal(captured_of(wide, "bf16"), inputs, small_models.CLASSES, slots=2, every=1)
 
 
-@pytest.mark.usefixtures("pinned_process")
 def test_a_model_of_torchvision_trains_as_under_torchs_autocast() -> None:
     torch.manual_seed(1)
     model = torchvision.models.resnet18(num_classes=10)
@@ -169,7 +164,6 @@ def test_a_model_of_torchvision_trains_as_under_torchs_autocast() -> None:
     assert_equal(captured, inputs, 10, slots=2, every=1)
 
 
-@pytest.mark.usefixtures("pinned_process")
 def test_a_version_is_cast_once_however_many_minibatches_run_on_it() -> None:
     layered = Layered(captured_of(small_models.Plain, "bf16"), 1)
     inputs, targets = torch.randn(SHAPE), torch.arange(4)

@@ -4,6 +4,7 @@ import copy
 
 import pytest
 import torch
+from odd_forwards import double_output
 from torch import nn
 
 from profiler.capture.layer_graph import capture
@@ -87,13 +88,9 @@ class Twice(nn.Module):
         return self.last(x)  # type: ignore[no-any-return]
 
 
-def noted(_module: nn.Module, _inputs: object, _outputs: object) -> None:
-    """A hook that pickle can send."""
-
-
 def test_only_weights_of_plain_layers_that_are_used_once_may_have_a_place() -> None:
     assert placeable(Twice(), torch.zeros(2, 8)) == ("last.weight",)
     hooked = nn.Sequential(nn.Linear(8, 8), nn.ReLU(), nn.Linear(8, 5))
     assert placeable(hooked, torch.zeros(2, 8)) == ("0.weight", "2.weight")
-    hooked[0].register_forward_hook(noted)
+    hooked[0].register_forward_hook(double_output)
     assert placeable(hooked, torch.zeros(2, 8)) == ("2.weight",)

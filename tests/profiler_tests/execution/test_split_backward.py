@@ -5,6 +5,7 @@ import copy
 import pytest
 import small_models
 import torch
+from odd_forwards import double_output
 from pipelines import SHAPE, captured_of
 from torch import Tensor, nn
 
@@ -13,6 +14,7 @@ from profiler.execution import Captured, Left, WeightVersions, keeping_casts, wh
 from profiler.profile import INPUT, Precision, Slicing
 from profiler.settings import UpdateRule
 
+pytestmark = pytest.mark.usefixtures("pinned_process")
 RULE = UpdateRule(lr=0.0)
 
 
@@ -90,7 +92,6 @@ def assert_same(captured: Captured, *, place: bool = False) -> set[str]:
     return set(left)
 
 
-@pytest.mark.usefixtures("pinned_process")
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 @pytest.mark.parametrize("place", [False, True])
 def test_every_kind_of_layer_has_torchs_gradients(precision: Precision, place: bool) -> None:  # noqa: FBT001
@@ -98,14 +99,12 @@ def test_every_kind_of_layer_has_torchs_gradients(precision: Precision, place: b
     assert left == {"strided", "grouped", "line", "space", "rows", "last"}
 
 
-@pytest.mark.usefixtures("pinned_process")
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 def test_large_weights_in_their_places_have_torchs_gradients(precision: Precision) -> None:
     wide = nn.Sequential(nn.Flatten(), nn.Linear(768, 600), nn.Tanh(), nn.Linear(600, small_models.CLASSES))
     assert assert_same(captured_of(lambda: copy.deepcopy(wide), precision), place=True) == {"1", "3"}
 
 
-@pytest.mark.usefixtures("pinned_process")
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 def test_blocks_of_a_layer_are_in_two_as_well(precision: Precision) -> None:
     captured = sliced_model(captured_of(small_models.Residual, precision), Slicing("conv1=2"))
@@ -127,7 +126,7 @@ class Odd(nn.Module):
         self.circular = nn.Conv1d(16, 16, 3, padding=1, padding_mode="circular")
         self.same = nn.Conv1d(16, 16, 3, padding="same")
         self.last = nn.Linear(768, small_models.CLASSES)
-        self.hooked.register_forward_hook(noted)
+        self.hooked.register_forward_hook(double_output)
 
     def forward(self, x: Tensor) -> Tensor:
         x = self.hooked(torch.reshape(x, (-1, 16, 48)))
@@ -135,11 +134,6 @@ class Odd(nn.Module):
         return self.last(torch.flatten(self.same(self.circular(self.frozen(x))), 1))  # type: ignore[no-any-return]
 
 
-def noted(_module: nn.Module, _inputs: object, _outputs: object) -> None:
-    """A hook that pickle can send."""
-
-
-@pytest.mark.usefixtures("pinned_process")
 def test_what_cannot_be_in_two_stays_in_one() -> None:
     assert assert_same(captured_of(Odd)) == {"last"}
 
@@ -166,12 +160,10 @@ class Doubled(torch.autograd.Function):
         return 2 * gradient
 
 
-@pytest.mark.usefixtures("pinned_process")
 def test_a_users_own_function_stays_in_one_between_layers_in_two() -> None:
     assert assert_same(captured_of(Penalised)) == {"first", "last"}
 
 
-@pytest.mark.usefixtures("pinned_process")
 def test_a_backward_that_is_itself_differentiated_stays_in_one() -> None:
     parts = Parts(captured_of(small_models.Plain))
     (inputs, targets) = batches(1)[0]

@@ -30,4 +30,4 @@ def test_the_peak_has_momenta_of_weights_with_their_channels_last(usable: tuple[
 
 def test_what_passes_through_is_in_the_peak(usable: tuple[int, ...]) -> None:
     """A 32 MiB product that no layer saves lives between two layers only; its gradient is expanded, hence small."""
-    assert peak_of("small_models:passing", 4, 64, usable[0]) > 32 * MIB
+    assert peak_of("small_models:Widened", 4, 64, usable[0]) > 32 * MIB

@@ -44,41 +44,30 @@ def undecided(number: int) -> list[float]:
     return [1.0 + number % 7, 1.0, 1.0 + (number + 3) % 7]
 
 
-def test_a_machine_that_slows_down_as_a_whole_needs_no_more_than_the_least_rounds() -> None:
-    stepper, _ = run(lambda number: [1.0 + number, 2.0 + 2 * number], None)
-    assert len(stepper.samples.whole_step) == LEAST_ROUNDS
+@pytest.mark.parametrize(
+    ("times", "budget_s", "rounds"),
+    [
+        (lambda number: [1.0 + number, 2.0 + 2 * number], None, LEAST_ROUNDS),  # the machine slows down as a whole
+        (lambda number: [1.0 + number % 7, 1.0], None, LEAST_ROUNDS),  # of two layers there is one plan, however noisy
+        (undecided, None, BUDGET_S),
+        (known, 20.0, 20),
+        (undecided, 20.0, 20),
+        (undecided, 0.1, LEAST_ROUNDS),
+        (known, 1e6, MOST_ROUNDS),
+    ],
+)
+def test_rounds_are_as_many_as_the_budget_says_or_the_plan_takes_to_be_known(
+    times: Callable[[int], list[float]], budget_s: float | None, rounds: float
+) -> None:
+    stepper, _ = run(times, budget_s)
+    assert len(stepper.samples.whole_step) == stepper.now == rounds
 
 
-def test_layers_that_no_plan_depends_on_may_be_as_noisy_as_they_like() -> None:
-    """In two stages there is one cut between two layers."""
-    stepper, _ = run(lambda number: [1.0 + number % 7, 1.0], None)
-    assert len(stepper.samples.whole_step) == LEAST_ROUNDS
-
-
-def test_where_the_plan_does_not_get_known_rounds_take_the_usual_time() -> None:
-    stepper, _ = run(undecided, None)
-    assert stepper.now == BUDGET_S
-
-
-def test_and_a_slow_step_gets_enough_rounds_all_the_same() -> None:
+def test_a_slow_step_gets_enough_rounds_all_the_same() -> None:
     stepper = FakeStepper(undecided)
     ticks = count(step=100)
     spend(stepper.round, stepper.samples, None, lambda: float(next(ticks)), lambda _share: None, stages=2)
     assert len(stepper.samples.whole_step) == ENOUGH_ROUNDS
-
-
-@pytest.mark.parametrize("times", [known, undecided])
-def test_a_budget_is_spent_be_the_plan_known_or_not(times: Callable[[int], list[float]]) -> None:
-    stepper, _ = run(times, 20.0)
-    assert len(stepper.samples.whole_step) == stepper.now == 20
-
-
-def test_a_small_budget_still_gets_the_least_rounds() -> None:
-    assert len(run(undecided, 0.1)[0].samples.whole_step) == LEAST_ROUNDS
-
-
-def test_no_budget_buys_more_than_the_most_rounds() -> None:
-    assert len(run(known, 1e6)[0].samples.whole_step) == MOST_ROUNDS
 
 
 @pytest.mark.parametrize("budget_s", [None, 7.5])

@@ -1,6 +1,6 @@
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from profiler.execution import TensorSpec, spec_of
@@ -41,7 +41,6 @@ def minibatches(draw: st.DrawFn) -> tuple[list[TensorSpec], list[list[torch.Tens
     return specs, found, draw(st.integers(1, 3))
 
 
-@settings(deadline=None)
 @given(minibatches())
 def test_what_is_put_is_what_is_got_in_shape_type_and_memory_format(
     case: tuple[list[TensorSpec], list[list[torch.Tensor]], int],

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from commands import OPTIMIZE, PROFILE, RUN, Command, refusal
 from networks import network_for
-from ports import reserved_port
+from ports import lone_rank
 
 from optimizer.plan import Plan
 from profiler.commands import MODULES, ONE_NAME, typed_as
@@ -123,14 +123,7 @@ def test_a_rank_without_a_plan_is_told_the_command_that_makes_it(
     typed: tuple[str, list[str]], advice: Callable[..., str]
 ) -> None:
     form, named = typed
-    with pytest.MonkeyPatch.context() as patch, reserved_port() as port:
-        for name, value in {
-            "RANK": "0",
-            "WORLD_SIZE": "1",
-            "MASTER_ADDR": "127.0.0.1",
-            "MASTER_PORT": f"{port}",
-        }.items():
-            patch.setenv(name, value)
+    with pytest.MonkeyPatch.context() as patch, lone_rank(patch):
         said = advice("run", *named, between=("make one with ", ", and name it"))
     carry_out(said, form)
     assert len(read_json(Path("plan.json"), Plan).stages) == 2

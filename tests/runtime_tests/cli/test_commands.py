@@ -29,6 +29,7 @@ from runtime.compare.rounds import _attempt
 from runtime.results import CLOCKS, Clock, RunResult
 
 pytestmark = pytest.mark.usefixtures("kept_workers")
+KEPT = "profiles/small_models-Residual-b4-16.json"
 
 
 @pytest.fixture(scope="module")
@@ -51,10 +52,8 @@ def profiled(in_folder: Path, small_profile: Path) -> Path:
 def test_profile_plan_run_and_compare_work_together(in_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert PROFILE([*MODEL]) == 0
     printed = capsys.readouterr().out
-    assert "stem_norm" in printed
-    assert "One training step: " in printed
     assert "Next: python -m optimizer --model small_models:Residual" in printed
-    profile = read_json(in_folder / "profiles" / "small_models-Residual-b4-16.json", Profile)
+    profile = read_json(in_folder / KEPT, Profile)
     computing = [layer for layer in profile.layers if layer.kind != "Dropout"]
     assert all(layer.forward_s > 0 and layer.backward_s > 0 for layer in computing)
 
@@ -88,15 +87,6 @@ def test_profile_plan_run_and_compare_work_together(in_folder: Path, capsys: pyt
     assert comparison.comparable == (len(os.sched_getaffinity(0)) >= 2)
 
 
-def test_the_virtual_clock_is_refused_under_torchrun(
-    in_folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("runtime.cli.options.placement", lambda: "rank 0 of 2")
-    assert RUN(["run", *SMALL, "--clock", "virtual"]) == 2
-    assert "leave it out under torchrun" in capsys.readouterr().err
-    assert not list(in_folder.iterdir()), "nothing was measured before"
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize("clock", CLOCKS)
 def test_stages_that_outnumber_the_cores_say_by_which_clock_they_ran(
@@ -122,13 +112,10 @@ def test_stages_that_outnumber_the_cores_say_by_which_clock_they_ran(
 @pytest.mark.parametrize(
     ("command", "arguments", "words"),
     [
-        (PROFILE, ["--model", "resnet5O"], "did you mean 'resnet50'"),
-        (PROFILE, ["--model", "small_models:Branching"], "cannot be captured"),
         (PROFILE, ["--model", "alexnet", "--image-size", "8"], "rejects input of shape"),
         (PROFILE, ["--model", "alexnet", "--batch-size", "0"], "'0' is not a whole number from 1 up"),
         (PROFILE, ["--model", "alexnet", "--cores", "4711"], "may not use core 4711"),
         (PROFILE, ["--model", "alexnet", "--cores", "0,0"], "not a list of distinct cores"),
-        (PROFILE, ["--config", "none.yaml"], "No such file"),
         (PROFILE, ["--config", "none.yaml", "--model", "alexnet"], "cannot stand together"),
         (PROFILE, ["--model", "alexnet", "vgg16", "-o", "one.json"], "one file for 2 profiles"),
         (PROFILE, ["--model", "alexnet", "--budget", "0s"], "'0s' is not a time above 0"),
@@ -140,11 +127,7 @@ def test_stages_that_outnumber_the_cores_say_by_which_clock_they_ran(
         (PROFILE, ["--model", "x" * 300], "File name too long"),
         (PROFILE, ["--model", "alexnet", "-o", "text.json/p.json"], "cannot write"),
         (PROFILE, ["--model", "alexnet", "-o", "p.txt"], "does not end in .json"),
-        (
-            PROFILE,
-            ["--model", "small_models:breaks_backward", "--image-size", "16"],
-            "raised in its training step: LookupError: no gradient here",
-        ),
+        (PROFILE, ["--model", "small_models:BreaksBackward", "--image-size", "16"], "LookupError: no gradient here"),
         (PROFILE, ["--model", "small_models:varying", "--image-size", "16"], "let its factory build the same model"),
         (PROFILE, ["--model", "small_models:Recomputing", "--image-size", "16"], "something that a record loses"),
         (PROFILE, ["--model", "alexnet", "--sample-shape", "16,x"], "'x' is not a whole number"),
@@ -155,12 +138,8 @@ def test_stages_that_outnumber_the_cores_say_by_which_clock_they_ran(
         (RUN, ["run"], "add --plan plan.json"),
         (RUN, ["run", "--config", "kept/plan.json"], "kept/plan.json is a plan, not a configuration; use --plan"),
         (OPTIMIZE, [], "no model is named"),
-        (OPTIMIZE, ["--profile", "none.json"], "No such file"),
         (OPTIMIZE, ["--profile", "text.json"], "is not a profile"),
-        (OPTIMIZE, [*SMALL, "--stages", "99"], "use --stages 14 or fewer"),
         (OPTIMIZE, [*SMALL, "--method", "endload"], "did you mean 'end-load'"),
-        (RUN, ["compare", *SMALL, "--partitions", "optimised"], "did you mean 'optimized'"),
-        (RUN, ["compare", "--config", "wrong.yaml"], "wrong.yaml:2:1: unknown key 'batch'"),
         (RUN, ["run", "--plan", "text.json"], "is not a plan"),
         (RUN, ["run", "--plan", "text.json", "--model", "alexnet"], "leave out --model"),
         (RUN, ["run", "--plan", "text.json", "-o", "text.json"], "would replace the plan"),
@@ -170,13 +149,10 @@ def test_stages_that_outnumber_the_cores_say_by_which_clock_they_ran(
         (RUN, ["run", *SMALL, "--update-every", "4"], "--update-every says nothing to --schedule 1f1b"),
         (OPTIMIZE, [*SMALL, "--batches", "1001"], "1,001 minibatches are too many"),
         (RUN, ["run", *SMALL, "--batches", "1001"], "give --batches 1000 or fewer (train takes any number)"),
-        (RUN, ["verify", *SMALL, "--batches", "1001"], "1,001 minibatches are too many"),
-        (RUN, ["compare", *SMALL, "--batches", "1001"], "1,001 minibatches are too many"),
         (RUN, ["run", *SMALL, "--clock", "virtual", "--channel", "gloo"], "leave out --channel gloo"),
         (RUN, ["run", *SMALL, "--channel", "mpi"], "invalid choice: 'mpi'"),
         (RUN, ["links", *MODEL], "no launcher has started this process as one; start it with torchrun"),
         (RUN, ["run", *SMALL, "--partition", "sliced"], "--slice none or one stage leaves them whole"),
-        (RUN, ["compare", *MODEL, "--slice", "fc"], "'fc' in the slicing 'fc' is no layer with its blocks"),
         (OPTIMIZE, [*MODEL, "--slice", ""], "the slicing is empty; write auto, none, or"),
         (OPTIMIZE, [*MODEL, "--slice", "fc=2", "--method", "uniform"], "--method uniform knows whole layers only"),
         (RUN, ["verify", *MODEL, "--slice", "fc=2", "--partition", "end-load"], "name it, too, or leave --slice out"),
@@ -185,6 +161,13 @@ def test_stages_that_outnumber_the_cores_say_by_which_clock_they_ran(
         (RUN, ["run", *SMALL, "--precision", "bf17"], "precision cannot be 'bf17' (did you mean 'bf16'?)"),
         (RUN, ["run", *SMALL, "--partition", "bf16"], "--precision auto looks for"),
         (RUN, ["dance"], "invalid choice: 'dance'"),
+        (stageplan.main, ["profile", "--stagse", "1"], "did you mean '--stages'?); see stageplan profile --help"),
+        (stageplan.main, ["run", "--plan", "none.json"], "cannot read none.json"),
+        (PROFILE, ["--model", "net.stageplan-model"], "there is no model 'net.stageplan-model' in torchvision"),
+        (RUN, ["run", "--plan", "kept/plan.json", "--stages", "3"], "kept/plan.json has 2 stages"),
+        (RUN, ["run", "--plan", "kept/plan.json"], "whose layers are not those of this small_models:Res"),
+        (OPTIMIZE, ["--profile", KEPT, "--precision", "bf16"], "fp32; leave out --precision bf16"),
+        (OPTIMIZE, ["--profile", KEPT, "--slice", "fc=2"], "layers whole, and --slice fc=2 cuts some inside"),
     ],
 )
 def test_bad_input_is_refused_in_one_sentence_and_leaves_nothing(
@@ -192,15 +175,15 @@ def test_bad_input_is_refused_in_one_sentence_and_leaves_nothing(
 ) -> None:
     (profiled / "text.json").write_text("hello")
     (profiled / "kept").mkdir()
-    write_whole(profiled / "kept" / "plan.json", to_json(Planner(chain([1, 2]), 2, 4).optimized()))
+    plan = replace(Planner(chain([1, 2]), 2, 4).optimized(), model="small_models:Residual")
+    write_whole(profiled / "kept" / "plan.json", to_json(plan))
     (profiled / "study.yaml").write_text("models: {alexnet: 4, alexnot: 4}\nbatch_sizes: [1]\n")
     (profiled / "report.html").mkdir()
-    (profiled / "wrong.yaml").write_text("model: alexnet\nbatch: 4\n")
     code, line = refusal(command, arguments, capsys)
     assert code == 2
     assert line.startswith("error: ")
     assert words in line
-    given = {"text.json", "wrong.yaml", "study.yaml", "report.html", "profiles", "kept"}
+    given = {"text.json", "study.yaml", "report.html", "profiles", "kept"}
     assert not {path.name for path in profiled.iterdir()} - given
 
 
@@ -220,7 +203,6 @@ def test_a_profile_from_another_machine_is_planned_for_when_told_so(
 def test_layers_are_cut_inside_as_asked_and_the_plan_says_so(
     profiled: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    path = "profiles/small_models-Residual-b4-16.json"
     given = [*MODEL, "--stages", "2", "--slice", "fc=2,conv1=4", "-o", "plan.json"]
     assert OPTIMIZE([*given, "--all"]) == 0
     printed = " ".join(capsys.readouterr().out.split())
@@ -237,14 +219,9 @@ def test_layers_are_cut_inside_as_asked_and_the_plan_says_so(
     assert read_json(profiled / "other.json", Plan) == plan
     assert OPTIMIZE([*given, "--quiet"]) == 0
     assert "measuring" not in capsys.readouterr().err, "what is known is not measured again"
-    for command, arguments, words in (
-        (OPTIMIZE, ["--profile", "plan.json"], "is a plan, where a profile is wanted"),
-        (OPTIMIZE, ["--profile", path, "--slice", "conv2=4"], "with its layers whole, and --slice conv2=4 cuts some"),
-        (OPTIMIZE, ["--profile", str(kept), "--slice", "none"], "leave out --slice none"),
-    ):
-        code, line = refusal(command, arguments, capsys)
-        assert code == 2
-        assert words in line
+    code, line = refusal(OPTIMIZE, ["--profile", str(kept), "--slice", "none"], capsys)
+    assert code == 2
+    assert line.endswith("leave out --slice none")
 
 
 @pytest.mark.slow
@@ -319,7 +296,7 @@ def test_layers_run_in_bfloat16_as_asked_from_the_profile_to_the_comparison(
 @pytest.mark.slow
 @pytest.mark.usefixtures("lower_core")
 def test_auto_adds_what_is_faster_and_says_what_it_gains(profiled: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    path = Path("profiles/small_models-Residual-b4-16.json")
+    path = Path(KEPT)
     profile = replace(read_json(path, Profile), uncertainty=0.0)  # however loud the machine was
     faster = [1e3 * layer.forward_s / 3 for layer in profile.layers]
     write_whole(path, to_json(profile))
@@ -348,7 +325,7 @@ def test_auto_adds_what_is_faster_and_says_what_it_gains(profiled: Path, capsys:
 @pytest.mark.slow
 @pytest.mark.usefixtures("lower_core")
 def test_another_method_plans_in_float32_and_slices_are_kept_in_bfloat16(profiled: Path) -> None:
-    path = Path("profiles/small_models-Residual-b4-16.json")
+    path = Path(KEPT)
     profile = replace(read_json(path, Profile), uncertainty=0.0)  # however loud the machine was
     write_whole(path, to_json(profile))
     faster = [1e3 * layer.forward_s / 9 for layer in profile.layers]
@@ -377,34 +354,11 @@ def test_a_core_without_the_instructions_says_so_at_once(profiled: Path, capsys:
     assert read_json(profiled / "plan.json", Plan).precision == "fp32"
 
 
-@pytest.mark.usefixtures("profiled")
-def test_a_profile_of_another_form_makes_no_such_plan(capsys: pytest.CaptureFixture[str]) -> None:
-    path = "profiles/small_models-Residual-b4-16.json"
-    code, line = refusal(OPTIMIZE, ["--profile", path, "--precision", "bf16", "--stages", "2"], capsys)
-    assert code == 2
-    assert line.endswith("was measured with --precision fp32; leave out --precision bf16")
-    code, line = refusal(OPTIMIZE, ["--profile", path, "--slice", "fc=2", "--stages", "2"], capsys)
-    assert code == 2
-    assert "with its layers whole, and --slice fc=2 cuts some inside; plan for the profile" in line
-
-
 def test_every_layer_and_the_totals_are_shown_where_asked(in_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert PROFILE([*MODEL, "--budget", "0.1s", "-o", "here.json", "--all"]) == 0
     shown = capsys.readouterr().out
     assert [name for name in (" loss ", " layers ", "Shown: the top") if name in shown] == [" loss ", " layers "]
     assert (in_folder / "here.json").is_file()
-
-
-def test_a_plan_for_another_model_is_refused(profiled: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert OPTIMIZE([*SMALL, "--stages", "2", "-o", "plan.json", "--quiet"]) == 0
-    path = profiled / "plan.json"
-    code, line = refusal(RUN, ["run", "--plan", "plan.json", "--stages", "3"], capsys)
-    assert code == 2
-    assert "plan.json has 2 stages" in line
-    write_whole(path, to_json(replace(read_json(path, Plan), model="small_models:Plain")))
-    code, line = refusal(RUN, ["run", "--plan", "plan.json"], capsys)
-    assert code == 2
-    assert "plan again" in line
 
 
 @pytest.mark.slow
@@ -454,26 +408,10 @@ def test_a_run_is_traced_drawn_and_told(profiled: Path, capsys: pytest.CaptureFi
     assert RUN([*arguments, "--channel", "gloo", "--trace", "run.json", "--trace", "run.svg"]) == 0
     printed = capsys.readouterr().out
     assert "1f1b-flush every 3 (synchronous" in printed
-    assert "waits ms   peak MiB" in printed
-    for word in ("warm-up", "starved", "blocked", "drain", "imbalance"):
-        assert word in printed
     events = json.loads((profiled / "run.json").read_text())["traceEvents"]
     names = {event["name"] for event in events if event["ph"] == "X"}
     assert {"0F0", "2B5", "1U5", "send"} <= names
     assert (profiled / "run.svg").read_bytes().startswith(b"<?xml")
-
-
-@pytest.mark.parametrize(
-    ("arguments", "words"),
-    [
-        (["profile", "--stagse", "1"], "did you mean '--stages'?); see stageplan profile --help"),
-        (["run", "--plan", "none.json"], "cannot read none.json"),
-    ],
-)
-def test_one_command_leads_to_all(arguments: list[str], words: str, capsys: pytest.CaptureFixture[str]) -> None:
-    code, line = refusal(stageplan.main, arguments, capsys)
-    assert code == 2
-    assert words in line
 
 
 @pytest.mark.parametrize("package", ["profiler", "optimizer", "runtime"])
@@ -501,31 +439,22 @@ def test_a_folder_for_profiles_that_cannot_be_is_found_before_the_work(
 @pytest.mark.slow
 def test_an_interrupted_profile_leaves_nothing(in_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert PROFILE(["--model", "small_models:presses_ctrl_c", "--image-size", "16"]) == 130
-    signal.signal(signal.SIGINT, signal.default_int_handler)
     assert capsys.readouterr().err.splitlines()[-1] == "interrupted; nothing is left running"
     assert not list(in_folder.iterdir())
 
 
-def test_the_package_is_the_one_command(in_folder: Path) -> None:
-    done = subprocess.run(
-        [sys.executable, "-m", "stageplan", "plan"], cwd=in_folder, capture_output=True, text=True, check=False
-    )
-    assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr == "error: no model is named; add --model resnet50, say\n"
-    helped = subprocess.run(
-        [sys.executable, "-m", "stageplan", "plan", "--help"], cwd=in_folder, capture_output=True, text=True, check=True
-    )
-    assert helped.stdout.startswith("usage: stageplan plan [options]")
-
-
-def test_the_module_form_refuses_with_exit_code_2_and_one_line(in_folder: Path) -> None:
-    done = subprocess.run(
-        [sys.executable, "-m", "optimizer", "--profile", "none.json"],
-        cwd=in_folder, capture_output=True, text=True, check=False,
-    )  # fmt: skip
-    assert done.returncode == 2
-    assert done.stderr == "error: cannot read none.json: No such file or directory; check the path\n"
-    assert not done.stdout
+@pytest.mark.parametrize(
+    ("typed", "said"),
+    [
+        (["stageplan", "plan"], "no model is named; add --model resnet50, say"),
+        (["optimizer", "--profile", "none.json"], "cannot read none.json: No such file or directory; check the path"),
+    ],
+)
+def test_a_package_is_a_command_that_refuses_with_exit_code_2_and_one_line(
+    in_folder: Path, typed: list[str], said: str
+) -> None:
+    done = subprocess.run([sys.executable, "-m", *typed], cwd=in_folder, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (2, "", f"error: {said}\n")
 
 
 @pytest.mark.slow

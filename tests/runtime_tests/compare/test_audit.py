@@ -6,11 +6,10 @@ from itertools import pairwise
 
 import pytest
 from comparisons import comparison, empty, measured, planner, plans, record, with_runs
-from strategies import chain
+from strategies import FREE, chain
 
 from optimizer.plan import Plan
 from optimizer.planning import spaced_splits
-from profiler.profile import CopyCost
 from runtime.compare import Comparison
 from runtime.compare.audit import audit
 
@@ -71,7 +70,7 @@ def test_equal_splits_count_once_and_shared_cores_not_at_all() -> None:
 
 def test_the_pace_is_what_all_layers_took_longer_and_is_taken_out_run_by_run() -> None:
     """The machine gets slower from round to round, and every split with it."""
-    named = plans(*NAMES, profile=chain([3, 1, 4, 1, 5, 2], copy_cost=CopyCost(sizes_bytes=(), copy_s=())))
+    named = plans(*NAMES, profile=chain([3, 1, 4, 1, 5, 2], copy_cost=FREE))
     found = promised(named, (1.1, 1.1, 1.3, 1.3, 1.3, 1.2, 1.2)).audit
     assert found.pace == pytest.approx(1.2)
     assert found.mean_absolute_error == pytest.approx(0.2)
@@ -83,7 +82,7 @@ def test_the_pace_is_what_all_layers_took_longer_and_is_taken_out_run_by_run() -
 
 
 def test_what_one_split_alone_takes_longer_is_its_error_and_not_the_machines_pace() -> None:
-    named = plans(*NAMES, profile=chain([3, 1, 4, 1, 5, 2], copy_cost=CopyCost(sizes_bytes=(), copy_s=())))
+    named = plans(*NAMES, profile=chain([3, 1, 4, 1, 5, 2], copy_cost=FREE))
     found = promised(named, (1.0, 1.0, 1.0), **{"end-load": 1.5}).audit
     errors = {split.partition: split.settled_error for split in found.splits}
     assert errors == {
@@ -95,7 +94,7 @@ def test_what_one_split_alone_takes_longer_is_its_error_and_not_the_machines_pac
 
 def test_a_leader_that_runs_on_alone_is_not_excused_by_its_own_runs() -> None:
     """Its rivals had their last runs in the second of ten rounds."""
-    named = plans(*NAMES, profile=chain([3, 1, 4, 1, 5, 2], copy_cost=CopyCost(sizes_bytes=(), copy_s=())))
+    named = plans(*NAMES, profile=chain([3, 1, 4, 1, 5, 2], copy_cost=FREE))
     runs = [*promised(named, (1.0, 1.0), optimized=1.3).runs]
     leader = named["optimized"]
     speed = leader.predicted.throughput_samples_per_s / 1.3

@@ -1,13 +1,8 @@
 """What is worked out from runs, by hand."""
 
-from unittest.mock import patch
-
 import pytest
-from comparisons import MINIBATCHES, comparison, empty, measured, plans, record, request, with_runs
-from strategies import MACHINE, chain
-
-from optimizer.planning import Planner
-from runtime.compare import new_comparison
+from comparisons import comparison, empty, measured, plans, record, with_runs
+from strategies import chain
 
 
 def test_speeds_ratios_and_ranks_of_the_runs() -> None:
@@ -67,10 +62,4 @@ def test_the_peak_is_the_largest_of_all_runs_and_unknown_if_none_is_known() -> N
 
 
 def test_a_comparison_tells_of_the_layers_of_the_profile_that_it_was_planned_with() -> None:
-    profile = chain([1, 1, 1, 9])
-    named = {"optimized": Planner(profile, 2, MINIBATCHES).optimized()}
-    with patch("runtime.compare.begin.this_machine", lambda: MACHINE):
-        found = new_comparison(
-            request(asked=("optimized",)), "wall", named, profile, whole=profile, plain=False, left_out=(), forms=""
-        )
-    assert [layer.step_s for layer in found.layers] == [layer.step_s for layer in profile.layers]
+    assert [layer.step_s for layer in comparison().layers] == [layer.step_s for layer in chain([1, 1, 1, 9]).layers]

@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterator
 
 import pytest
-from ports import reserved_port
+from ports import lone_rank
 
 from runtime.cli import main as cli
 
@@ -13,10 +13,7 @@ SMALL = ["--model", "alexnet", "--batch-size", "2", "--image-size", "64"]
 
 @pytest.fixture(autouse=True)
 def alone(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    with reserved_port() as port:
-        place = {"RANK": "0", "WORLD_SIZE": "1", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
-        for name, value in place.items():
-            monkeypatch.setenv(name, value)
+    with lone_rank(monkeypatch):
         yield
 
 
@@ -25,6 +22,7 @@ def alone(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     [
         (["run", *SMALL], "every rank of torchrun needs the same plan; make one with python -m optimizer -o plan.json"),
         (["verify", *SMALL], "every rank of torchrun needs the same plan"),
+        (["run", "--plan", "none.json", "--clock", "virtual"], "leave it out under torchrun"),
         (["run", "--plan", "none.json", "--channel", "shm"], "ranks of torchrun cannot meet in shared memory"),
         (["run", "--plan", "none.json"], "No such file"),
         (["compare", *SMALL], "compare starts its own processes; call it without torchrun, or use run or verify"),

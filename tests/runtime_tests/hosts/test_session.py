@@ -9,9 +9,8 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
-import psutil
 import pytest
-from ports import reserved_port
+from ports import listening, reserved_port
 from strategies import chain
 from torch.distributed import PrefixStore, ProcessGroupGloo, TCPStore
 
@@ -190,16 +189,23 @@ def place(rank: int, size: int, port: int, *, has_store: bool = False) -> Placem
 
 
 def met(
-    ranks: Sequence[int], size: int, timeout_s: float, port: int | None = None, *, has_store: bool = False
+    ranks: Sequence[int],
+    size: int | list[int],
+    timeout_s: float,
+    port: int | None = None,
+    *,
+    has_store: bool = False,
+    deed: Deed = lambda session: (session.rank, session.members, session.rendezvous),
 ) -> list[Any]:
-    """Let some ranks meet; return each one's view, or what it raised."""
+    """Let some ranks meet and do a deed; return what each one's gave, or what it raised."""
     found: list[Any] = [None] * len(ranks)
+    sizes = size if isinstance(size, list) else [size] * len(ranks)
 
     def be(at: int) -> None:
         try:
-            session = meet(place(ranks[at], size, port or free, has_store=has_store), timeout_s, 1e3)
+            session = meet(place(ranks[at], sizes[at], port or free, has_store=has_store), timeout_s, 1e3)
             with session.ending_together():
-                found[at] = (session.rank, session.members, session.rendezvous)
+                found[at] = deed(session)
         except Exception as error:  # noqa: BLE001 - each rank's end is looked at
             found[at] = error
 
@@ -217,20 +223,8 @@ def test_ranks_meet_and_know_each_other() -> None:
 
 
 def test_ranks_listen_at_the_master_address_only() -> None:
-    def listening() -> set[tuple[str, int]]:
-        sockets = psutil.Process().net_connections("inet")
-        return {(one.laddr.ip, one.laddr.port) for one in sockets if one.status == psutil.CONN_LISTEN}
-
     others = listening()  # what an earlier test has left may be closed meanwhile
-    found: list[Any] = [None] * 2
-    with reserved_port() as port:
-
-        def be(rank: int) -> None:
-            session = meet(place(rank, 2, port), TIMEOUT_S, 1e3)
-            with session.ending_together():
-                found[rank] = listening()
-
-        together(be, 2)
+    found = met([0, 1], 2, TIMEOUT_S, deed=lambda _session: listening())
     assert [{ip for ip, _ in addresses - others} for addresses in found] == [{"127.0.0.1"}] * 2
 
 
@@ -258,16 +252,7 @@ def test_a_missing_rank_is_named_on_all_that_have_come() -> None:
 
 
 def test_a_rank_that_counts_others_is_told() -> None:
-    found: list[Any] = [None] * 2
-    with reserved_port() as port:
-
-        def be(rank: int) -> None:
-            try:
-                meet(place(rank, 2 + rank, port), 1.0, 1e3)
-            except InputError as error:
-                found[rank] = str(error)
-
-        together(be, 2)
+    found = [str(one) for one in met([0, 1], [2, 3], 1.0)]
     assert found[0].startswith("rank 1 has not come in time; here: rank 0 on ")
     assert "counts 3 ranks and rank 0 counts 2; start them with one torchrun command" in found[1]
 
@@ -318,8 +303,10 @@ def test_a_rank_that_is_earlier_than_the_first_of_a_new_attempt_waits_for_it() -
 
 def test_a_rank_that_is_there_twice_while_others_run_is_refused_alone() -> None:
     store = TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
-    run = threading.Thread(target=lambda: first.extend(met_and_wait(store.port)))
     first: list[Any] = []
+    run = threading.Thread(
+        target=lambda: first.extend(met([0, 1], 2, TIMEOUT_S, store.port, has_store=True, deed=looks_on))
+    )
     run.start()
     time.sleep(1.0)
     (second,) = met([1], 2, 1.5, store.port, has_store=True)
@@ -329,21 +316,10 @@ def test_a_rank_that_is_there_twice_while_others_run_is_refused_alone() -> None:
     assert first == [None, None]
 
 
-def met_and_wait(port: int) -> list[Any]:
-    found: list[Any] = [None] * 2
-
-    def be(rank: int) -> None:
-        try:
-            session = meet(place(rank, 2, port, has_store=True), TIMEOUT_S, 1e3)
-            with session.ending_together():
-                for _ in range(40):
-                    session.look()
-                    time.sleep(0.1)
-        except Exception as error:  # noqa: BLE001 - each rank's end is looked at
-            found[rank] = error
-
-    together(be, 2)
-    return found
+def looks_on(session: Ranks) -> None:
+    for _ in range(40):
+        session.look()
+        time.sleep(0.1)
 
 
 @pytest.mark.parametrize("answer", [b"HTTP/1.1 400 Bad Request\r\n\r\n", bytes(range(256)) * 40])

@@ -8,36 +8,14 @@ import pytest
 import small_models
 import torch
 from pipelines import MINIBATCHES, RULE, SEED, SETTINGS, SHAPE, build, captured_of, plan_of, random_bounds
-from replay import Replay, stages_of_calls
 from torch import nn
+from trained import assert_equals_replay, plainly
 
-from optimizer.plan import Plan
-from optimizer.schedule import PLAIN_1F1B
 from profiler.commands import MODULES, typed_as
 from runtime.errors import InputError
 from runtime.pipeline import Execution
 from runtime.supervisor import WorkerPool
 from runtime.worker import data
-
-
-def assert_equals_replay(
-    kind: Callable[[], nn.Module], plan: Plan, pool: WorkerPool, minibatches: int = MINIBATCHES
-) -> None:
-    captured = captured_of(kind)
-    with Execution(captured, pool, SETTINGS) as execution, execution.loaded(plan, minibatches) as loaded:
-        result = loaded.run_loaded().result
-        state = loaded.state_dict()
-    model = build(kind)
-    stage_of = stages_of_calls(captured, plan, model)
-    replay = Replay(model, stage_of, SEED, lr=RULE.lr, momentum=RULE.momentum, pace=PLAIN_1F1B)
-    replay.run(minibatches, SHAPE, small_models.CLASSES)
-    assert list(result.losses) == replay.losses
-    for name, weight in replay.versions[-1].items():
-        assert torch.equal(state[name], weight), name
-    for name, buffer in replay.model.named_buffers():
-        assert torch.equal(state[name], buffer), name
-    learnt = [name for name, weight in build(kind).named_parameters() if not torch.equal(state[name], weight)]
-    assert len(learnt) > 1
 
 
 @pytest.mark.usefixtures("pinned_process")
@@ -74,13 +52,12 @@ def test_one_stage_trains_as_plain_torch_does(workers: Callable[[int], WorkerPoo
         losses = execution.run(plan_of(captured_of(kind), None, stages=1), MINIBATCHES).losses
     model = build(kind)
     sgd = torch.optim.SGD(model.parameters(), lr=RULE.lr, momentum=RULE.momentum)
-    for minibatch in range(MINIBATCHES):
-        sgd.zero_grad()
-        labels = data.targets(SEED, minibatch, SHAPE[:1], small_models.CLASSES)
-        loss = nn.functional.cross_entropy(model(data.inputs(SEED, minibatch, SHAPE)), labels)
-        assert losses[minibatch] == pytest.approx(loss.item(), rel=1e-5)
-        torch.autograd.backward(loss)
-        sgd.step()
+    batches = [
+        (data.inputs(SEED, minibatch, SHAPE), data.targets(SEED, minibatch, SHAPE[:1], small_models.CLASSES))
+        for minibatch in range(MINIBATCHES)
+    ]
+    plain = plainly(batches, sgd, lambda batch: nn.functional.cross_entropy(model(batch[0]), batch[1]))
+    assert losses == pytest.approx(plain, rel=1e-5)
 
 
 def test_what_does_not_fit_into_memory_never_starts(four_workers: WorkerPool, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,7 +8,7 @@ from itertools import pairwise
 import pytest
 import small_models
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from paces import some_schedule
 from pipelines import MINIBATCHES, RULE, SEED, captured_of, plan_of
@@ -61,7 +61,6 @@ def records(spans: Sequence[Sequence[Span]], slower: float = 1.0) -> list[list[A
     return rows
 
 
-@settings(deadline=None)
 @given(
     name=st.sampled_from(list(SCHEDULES)),
     stages=st.integers(1, 4),

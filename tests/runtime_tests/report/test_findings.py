@@ -81,11 +81,6 @@ def test_of_a_machine_that_is_too_loud_nothing_is_said_but_that() -> None:
     assert (answer(loud), worth(loud), advice(loud, "train")) == ("", "", "")
 
 
-def test_what_makes_a_comparison_firm_that_was_called_from_python_changes_the_call() -> None:
-    noisy = replace(comparison({"optimized": (2.0,) * 6}, load=0.3), command="stageplan.compare(Net(…), …)")
-    assert remedy(noisy) == "stageplan.compare(Net(…), …, repeats=7)"
-
-
 def test_the_command_that_makes_it_firm_has_each_option_once() -> None:
     more = ("--repeats", "6")
     assert repeated("python -m runtime compare --model a --repeats 3 --fresh", more) == (
@@ -116,9 +111,7 @@ def test_every_doubt_has_a_name_a_cause_and_a_remedy() -> None:
 
 
 def test_why_counting_layers_misleads() -> None:
-    found = comparison()
-    assert insight(found) == "Why: the slowest stage has 75% of the time in optimized, 92% in end-load."
-    assert largest_layer(found) == "The costliest of 4 layers, l3, takes 75% of a step."
+    assert largest_layer(comparison()) == "The costliest of 4 layers, l3, takes 75% of a step."
     assert insight(comparison({"optimized": (2.0, 2.0)})) == "Why: the slowest stage has 75% of the time in optimized."
 
 
@@ -180,7 +173,6 @@ def test_how_fair_it_is_to_compare_with_plain_pytorch_is_said() -> None:
 
 
 def test_memory_is_said_of_the_largest_stage() -> None:
-    assert memory(comparison()).startswith("Memory: the largest stage, 1 of optimized, took 1 MiB (")
     assert not memory(comparison({"optimized": (None,)}))
 
 

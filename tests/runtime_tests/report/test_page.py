@@ -1,10 +1,6 @@
 """The report: what it says, that it stands alone, and that a browser shows it at any width."""
 
-import html
-import json
-import os
 import re
-import subprocess
 from collections.abc import Sequence
 from dataclasses import replace
 from html.parser import HTMLParser
@@ -12,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from comparisons import asked, comparison, planner, plans, with_runs
-from pages import CHROMIUM, FLAGS
+from pages import found_by, needs_browser
 from strategies import MACHINE
 
 from optimizer.planning import load_schemes
@@ -183,7 +179,7 @@ FRAME = """<!doctype html><meta charset="utf-8"><link rel="icon" href="data:,">
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed; apt-get install chromium")
+@needs_browser
 @pytest.mark.parametrize("width", [NARROW, 1280])
 @pytest.mark.parametrize("pages", ["one", "cuts to move", "three models", "several sizes"])
 def test_a_browser_shows_the_page_without_errors_empty_sections_and_scrolling_sideways(
@@ -194,15 +190,7 @@ def test_a_browser_shows_the_page_without_errors_empty_sections_and_scrolling_si
         page = rendered({"one": [one()], "cuts to move": [movable()]}.get(pages, three))
     (tmp_path / "page.html").write_text(page.replace("</body>", f"{PROBE}</body>"))
     (tmp_path / "frame.html").write_text(FRAME.replace("WIDTH", str(width)))
-    done = subprocess.run(
-        [str(CHROMIUM), *FLAGS, f"--user-data-dir={tmp_path / 'browser'}", "--window-size=1300,1000",
-         "--virtual-time-budget=4000", "--dump-dom", (tmp_path / "frame.html").as_uri()],
-        capture_output=True, text=True, timeout=100, check=True, env={**os.environ, "HOME": str(tmp_path)},
-    )  # fmt: skip
-    assert "CONSOLE" not in done.stderr, "the browser complains about nothing"
-    said = re.search(r'data-found="([^"]*)"', done.stdout)
-    assert said, done.stdout[-2000:]
-    found = json.loads(html.unescape(said[1]))
+    found = found_by(tmp_path / "frame.html", "--window-size=1300,1000", "--virtual-time-budget=4000")
     assert found["inner"] == width
     assert found["scroll"] <= width, f"wider than the screen: {found['wide']}"
     assert found["wide"] == []

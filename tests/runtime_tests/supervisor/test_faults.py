@@ -9,7 +9,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
@@ -22,10 +22,9 @@ import torch
 from control_group import small_group
 from pipelines import MINIBATCHES, RULE, SEED, SHAPE, captured_of, plan_of
 from places import HELPERS
-from processes import forked, servers
-from strategies import profile_of
+from ports import listening
+from processes import forked, servers, stage_pids
 
-from optimizer.planning import Planner
 from optimizer.schedule import pace_of
 from profiler.capture import captured_model
 from profiler.capture.layer_graph import capture
@@ -35,7 +34,7 @@ from profiler.settings import config as configuration
 from runtime.errors import InputError, RunError
 from runtime.pipeline import Execution
 from runtime.results import ChannelName, Clock
-from runtime.supervisor import Watch, WorkerPool
+from runtime.supervisor import WorkerPool
 from runtime.worker import Settings
 
 pytestmark = pytest.mark.slow
@@ -45,19 +44,8 @@ BOUNDS = (0, 0b00011, 0b01111, 0b11111)
 """Three stages: flatten and first; fault and relu; last."""
 
 
-def ports() -> set[int]:
-    """The ports that this process listens on."""
-    found = psutil.Process().net_connections(kind="inet")
-    return {one.laddr.port for one in found if one.status == psutil.CONN_LISTEN}
-
-
 def shared_memory() -> set[str]:
     return set(os.listdir("/dev/shm"))  # noqa: PTH208, S108
-
-
-def stage_processes() -> set[int]:
-    """The stages' processes among the children of this one."""
-    return {process.pid for process in forked(psutil.Process())}
 
 
 @pytest.fixture
@@ -71,29 +59,25 @@ def struck_at(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]
     monkeypatch.setenv("TMPDIR", str(rest))
     monkeypatch.setattr(tempfile, "tempdir", None)
     monkeypatch.chdir(rest)
-    before, threads = (ports(), shared_memory(), stage_processes()), set(threading.enumerate())
+    before, threads = (listening(), shared_memory(), stage_pids()), set(threading.enumerate())
     yield marks / "struck"
-    assert (ports(), shared_memory(), stage_processes()) == before
+    assert (listening(), shared_memory(), stage_pids()) == before
     assert not set(threading.enumerate()) - threads
     assert not list(rest.iterdir())
 
 
-def run(
-    captured: Captured,
-    usable: tuple[int, ...],
-    *,
-    channel: ChannelName = "shm",
-    clock: Clock = "wall",
-    data: str = "",
-    stall_timeout_s: float | None = None,
-    watch: Watch | None = None,
-) -> None:
+@contextmanager
+def running(
+    captured: Captured, cores: Sequence[int], *, stall_timeout_s: float | None = None, **settings: Any
+) -> Iterator[tuple[WorkerPool, Execution]]:
+    chosen = Settings(rule=RULE, seed=SEED, **settings)
+    with WorkerPool(cores, stall_timeout_s=stall_timeout_s) as pool, Execution(captured, pool, chosen) as execution:
+        yield pool, execution
+
+
+def run(captured: Captured, usable: tuple[int, ...], *, clock: Clock = "wall", **options: Any) -> None:
     cores = [usable[0]] * 3 if clock == "virtual" else [usable[stage % len(usable)] for stage in range(3)]
-    settings = Settings(rule=RULE, seed=SEED, channel=channel, clock=clock, data=data)
-    with (
-        WorkerPool(cores, stall_timeout_s=stall_timeout_s) as pool,
-        Execution(captured, pool, settings, watch) as execution,
-    ):
+    with running(captured, cores, clock=clock, **options) as (_, execution):
         execution.run(plan_of(captured, BOUNDS, stages=3), MINIBATCHES)
 
 
@@ -161,18 +145,10 @@ def test_a_control_group_that_runs_out_of_memory_ends_its_stage_and_that_is_said
 def test_an_update_that_raises_is_named(struck_at: Path, usable: tuple[int, ...]) -> None:
     tokens = torch.zeros(4, 4, dtype=torch.int64)
     captured = capture(small_models.SparseGradient().train(), "sparse", tokens)
-    planner = Planner(profile_of(captured, seed=5), 3, MINIBATCHES)
-    plan = planner.unlimited("chosen", (0, 0b0011, 0b0111, 0b1111))
-    cores = [usable[0]] * 3
-    settings = Settings(rule=RULE, seed=SEED, vocabulary=10)
-    fitting = replace(plan, model_digest=captured.digest, input_shape=(4, 4), batch_size=4, vocabulary=10)
+    plan = replace(plan_of(captured, (0, 0b0011, 0b0111, 0b1111), 3), vocabulary=10)
     words = r"stage 0 \(words … fault\) .* failed in update of minibatch 0: RuntimeError"
-    with (
-        WorkerPool(cores) as pool,
-        Execution(captured, pool, settings) as it,
-        pytest.raises(RunError, match=words),
-    ):
-        it.run(fitting, MINIBATCHES)
+    with running(captured, [usable[0]] * 3, vocabulary=10) as (_, execution), pytest.raises(RunError, match=words):
+        execution.run(plan, MINIBATCHES)
     assert struck_at.exists()
 
 
@@ -205,11 +181,8 @@ def test_a_stage_that_is_slow_is_not_declared_dead(usable: tuple[int, ...]) -> N
     stages, bounds = 4, (0, 0b00011, 0b00111, 0b01111, 0b11111)
     captured = failing("slow forward", stages - 1)  # which stage 1 has in flight, before it runs a backward
     cores = [usable[stage % len(usable)] for stage in range(stages)]
-    settings = Settings(rule=RULE, seed=SEED, pace=pace_of("1f1b", stages))
-    with (
-        WorkerPool(cores, stall_timeout_s=0.8) as pool,
-        Execution(captured, pool, settings) as execution,
-    ):
+    pace = pace_of("1f1b", stages)
+    with running(captured, cores, stall_timeout_s=0.8, pace=pace) as (_, execution):
         result = execution.run(plan_of(captured, bounds, stages=stages), MINIBATCHES)
     assert max(action.wait_s for action in result.stages[0].actions) > 0.8
     assert len(result.losses) == MINIBATCHES
@@ -218,10 +191,10 @@ def test_a_stage_that_is_slow_is_not_declared_dead(usable: tuple[int, ...]) -> N
 @pytest.mark.usefixtures("struck_at")
 @pytest.mark.parametrize("moment", ["start", "idle"])
 def test_a_process_that_dies_outside_of_a_run_is_named(usable: tuple[int, ...], moment: str) -> None:
-    before = stage_processes()
+    before = stage_pids()
 
     def kill_one() -> None:
-        while not (found := stage_processes() - before):
+        while not (found := stage_pids() - before):
             time.sleep(0.01)
         os.kill(min(found), signal.SIGKILL)
 
@@ -233,19 +206,16 @@ def test_a_process_that_dies_outside_of_a_run_is_named(usable: tuple[int, ...], 
         killer.join()
         return
     captured = failing("raise never", 0)
-    with WorkerPool([usable[0]] * 3) as pool, Execution(captured, pool, Settings(rule=RULE, seed=SEED)) as it:
+    with running(captured, [usable[0]] * 3) as (pool, execution):
         os.kill(pool.pids[2], signal.SIGKILL)
         with pytest.raises(RunError, match=r"stage 2.* on core \d+ failed in .*SIGKILL"):
-            it.run(plan_of(captured, BOUNDS, stages=3), MINIBATCHES)
+            execution.run(plan_of(captured, BOUNDS, stages=3), MINIBATCHES)
 
 
 @pytest.mark.usefixtures("struck_at")
 def test_a_process_that_is_stopped_before_a_run_is_declared_hung(usable: tuple[int, ...]) -> None:
     captured = failing("raise never", 0)
-    with (
-        WorkerPool([usable[0]] * 3, stall_timeout_s=2.0) as pool,
-        Execution(captured, pool, Settings(rule=RULE, seed=SEED)) as execution,
-    ):
+    with running(captured, [usable[0]] * 3, stall_timeout_s=2.0) as (pool, execution):
         plan = plan_of(captured, BOUNDS, stages=3)
 
         def run() -> None:

@@ -9,12 +9,13 @@ from typing import Any
 import pytest
 import small_models
 import torch
-from pipelines import RULE, SHAPE, build
+from pipelines import RULE, SHAPE, build, captured_of, plan_of
 from replay import Replay
 from torch import nn
 from trained import as_fed, assert_same, pairs, pipeline, plan_for, replay_of
 
 from optimizer.schedule import ScheduleName, pace_of
+from profiler.capture import sliced_model
 from profiler.errors import FileError
 from profiler.profile import Slicing
 from profiler.settings import AdamW
@@ -79,15 +80,8 @@ def test_the_state_of_every_generator_comes_back_and_so_do_the_counts(tmp_path: 
 
 def test_a_sliced_model_goes_on_whole_and_the_other_way_round(tmp_path: Path) -> None:
     """With no pipelining at all, so that both train one thing up to the order of a sum."""
-    from pipelines import plan_of
-
-    from profiler.capture import laid_out
-    from profiler.capture.layer_graph import capture
-    from profiler.capture.slice_model import sliced_model
-
     kind, path = small_models.Plain, tmp_path / "run.ckpt"
-    captured = capture(build(kind), "model", laid_out(torch.zeros(SHAPE)))
-    inside = plan_of(sliced_model(captured, Slicing("layers.1=3+13")), None, 2)
+    inside = plan_of(sliced_model(captured_of(kind), Slicing("layers.1=3+13")), None, 2)
     states = []
     for plans in ((inside, plan_for(kind, 2), inside), (plan_for(kind, 2),) * 3):
         path.unlink(missing_ok=True)

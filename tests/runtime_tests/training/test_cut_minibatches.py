@@ -9,7 +9,7 @@ import small_models
 import torch
 from pipelines import SHAPE, build
 from torch import Tensor, nn
-from trained import Pairs, pipeline, plan_for
+from trained import Pairs, loader, pipeline, plan_for
 
 from optimizer.schedule import SCHEDULES, ScheduleName
 from profiler.settings import SGD
@@ -21,14 +21,6 @@ SYNCHRONOUS = [name for name, rule in SCHEDULES.items() if rule.synchronous]
 PLAIN = SGD(lr=0.1)
 SIZES = (16, 13, 4, 3)
 """Samples a minibatch; the plan is for parts of four."""
-
-
-def loader(*sizes: int, seed: int = 1) -> Pairs:
-    drawn = torch.Generator().manual_seed(seed)
-    return [
-        (torch.randn(size, *SHAPE[1:], generator=drawn), torch.randint(small_models.CLASSES, (size,), generator=drawn))
-        for size in sizes
-    ]
 
 
 def plainly(model: nn.Module, minibatches: Pairs, clip_norm: float = 0.0) -> list[float]:
@@ -126,22 +118,15 @@ def test_too_few_parts_to_keep_all_stages_busy_are_warned_of_once() -> None:
         own.train(loader(28))
 
 
-class Normed(nn.Module):
+def normed() -> nn.Module:
     """A batch norm that has one value of each channel in a sample."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.first, self.norm = nn.Linear(768, 16), nn.BatchNorm1d(16)
-        self.last = nn.Linear(16, small_models.CLASSES)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.last(self.norm(self.first(torch.flatten(x, 1))))  # type: ignore[no-any-return]
+    return nn.Sequential(nn.Flatten(), nn.Linear(768, 16), nn.BatchNorm1d(16), nn.Linear(16, small_models.CLASSES))
 
 
 def test_a_minibatch_whose_parts_a_batch_norm_cannot_be_trained_on_is_refused_in_a_sentence() -> None:
-    with pipeline(Normed, plan_for(Normed, 2)) as own:
+    with pipeline(normed, plan_for(normed, 2)) as own:
         assert own.train(loader(5)).losses[0] is not None, "two parts, of three samples and two"
-        with pytest.raises(InputError, match="have a single sample, and the batch norm norm needs more than one"):
+        with pytest.raises(InputError, match="have a single sample, and the batch norm 2 needs more than one"):
             own.train(loader(1))
 
 

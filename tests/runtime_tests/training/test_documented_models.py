@@ -15,6 +15,7 @@ import pytest
 import torch
 from documented_models import CLASSES, LENGTH, WIDTH, WORDS, Table
 from torch import Tensor, nn
+from trained import plainly
 
 import stageplan
 from stageplan import SGD, Adam, AdamW, Constant, Cosine, Plan, Steps
@@ -149,8 +150,6 @@ ROWS = {
     "a dict with loss": Row(model=models.Words, batch=words, loss="model", plain=own),
     "a dataclass with loss": Row(model=models.words_in_a_dataclass, batch=words, loss="model", plain=own),
     "anything": own_loss(models.loss_of_everything, model=models.ReturnsEverything),
-    "a named tuple, to one's own loss": own_loss(models.loss_of_fields, model=models.ReturnsNamedTuple),
-    "a kind of dict, to one's own loss": own_loss(models.loss_of_attributes, model=models.ReturnsAttributeDict),
     "label smoothing": own_loss(nn.CrossEntropyLoss(label_smoothing=0.1)),
     "shares of classes": own_loss(cross_entropy, batch=class_shares),
     "a label of -100": Row(batch=one_ignored),
@@ -219,17 +218,14 @@ def called(model: nn.Module, batch: Any) -> tuple[Any, Any]:
 def trained_plainly(row: Row, batches: Batches) -> tuple[list[float], nn.Module]:
     """Losses and the model, of the loop that anyone would write."""
     model = built(row)
-    optimizer, losses = row.optimizer(model.parameters()), []
-    for update, batch in enumerate(batches):
+    optimizer = row.optimizer(model.parameters())
+
+    def before_step(update: int) -> None:
         if row.rates:
             optimizer.param_groups[0]["lr"] = row.rates[update]
-        optimizer.zero_grad()
-        loss = row.plain(*called(model, batch))
-        losses.append(loss.item())
-        torch.autograd.backward(loss)
         row.clip(list(model.parameters()))
-        optimizer.step()
-    return losses, model
+
+    return plainly(batches, optimizer, lambda batch: row.plain(*called(model, batch)), before_step), model
 
 
 @pytest.mark.parametrize("name", ROWS)

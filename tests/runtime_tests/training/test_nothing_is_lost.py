@@ -213,15 +213,11 @@ def test_what_cannot_be_kept_where_it_should_be_is_kept_elsewhere_when_training_
         os.kill(os.getpid(), signal.SIGINT)
         yield from pairs(9)
 
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
     loaders = Loaders(training=interrupted())
-    try:
-        with pipeline(KIND, plan_for(KIND, 2)) as trained, warnings.catch_warnings(record=True) as said:
-            warnings.simplefilter("always")
-            with pytest.raises(Paused) as paused:
-                train_epochs(trained, loaders, 1, limit=None, checkpoint=Path("/dev/full"), every=None, report=nothing)
-    finally:
-        signal.signal(signal.SIGINT, before)
+    with pipeline(KIND, plan_for(KIND, 2)) as trained, warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        with pytest.raises(Paused) as paused:
+            train_epochs(trained, loaders, 1, limit=None, checkpoint=Path("/dev/full"), every=None, report=nothing)
     assert paused.value.whole
     assert paused.value.checkpoint is not None
     assert paused.value.checkpoint.parent.parent == elsewhere
@@ -295,16 +291,12 @@ def test_an_update_that_a_slow_loader_leaves_incomplete_is_left_out_when_trainin
         os.kill(os.getpid(), signal.SIGINT)
         threading.Event().wait()
 
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    try:
-        with pipeline(KIND, plan, schedule="1f1b-flush", update_every=4) as trained:
-            with pytest.raises(KeyboardInterrupt):
-                trained.train(pressed())
-            assert trained.minibatches == 4
-            replay.part(as_fed(part[:4]))
-            assert_same(trained.state_dict(), replay)
-    finally:
-        signal.signal(signal.SIGINT, before)
+    with pipeline(KIND, plan, schedule="1f1b-flush", update_every=4) as trained:
+        with pytest.raises(KeyboardInterrupt):
+            trained.train(pressed())
+        assert trained.minibatches == 4
+        replay.part(as_fed(part[:4]))
+        assert_same(trained.state_dict(), replay)
 
 
 def test_a_loader_and_what_it_holds_are_let_go_when_a_call_ends_and_all_calls_are_made_in_one_thread() -> None:
@@ -375,11 +367,7 @@ def test_ctrl_c_while_a_checkpoint_is_written_comes_after_it(
 
     monkeypatch.setattr(checkpoint._Sink, "write", pressed)
     content = {"a": torch.arange(1000), "b": torch.zeros(3)}
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    try:
-        with pytest.raises(KeyboardInterrupt):
-            checkpoint.write_tensors(tmp_path / "kept.pt", content, "--save")
-    finally:
-        signal.signal(signal.SIGINT, before)
+    with pytest.raises(KeyboardInterrupt):
+        checkpoint.write_tensors(tmp_path / "kept.pt", content, "--save")
     assert calls[0] > at
     assert torch.equal(torch.load(tmp_path / "kept.pt", weights_only=True)["a"], content["a"])

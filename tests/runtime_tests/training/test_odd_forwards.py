@@ -2,17 +2,15 @@
 
 import copy
 from collections.abc import Callable
-from dataclasses import replace
 
 import odd_forwards
 import pytest
 import torch
-from paces import some_schedule
-from strategies import profile_of
+from pipelines import plan_of
 from torch import Tensor, nn
+from trained import plainly
 
-from optimizer.plan import Plan, scheduled
-from optimizer.planning import Planner
+from optimizer.plan import Plan
 from profiler.capture import live_model
 from profiler.capture.live import captured_live
 from profiler.errors import CaptureError, ModelError
@@ -33,29 +31,25 @@ def minibatches() -> list[tuple[Tensor, Tensor]]:
     ]  # fmt: skip
 
 
-def plan_of(model: nn.Module) -> Plan:
+def planned(model: nn.Module) -> Plan:
     """Two stages, whatever the model's layers compute: the plan of somebody who did not hold them against it."""
     captured = captured_live(live_model(model, torch.randn(SAMPLES, odd_forwards.WIDTH)))
-    plan = Planner(profile_of(captured, seed=5), 2, MINIBATCHES).optimized()
-    plan = replace(plan, model_digest=captured.digest, input_shape=(SAMPLES, odd_forwards.WIDTH), batch_size=SAMPLES)
-    return scheduled(plan, some_schedule("1f1b-flush", 2, MINIBATCHES, 1))
+    return plan_of(captured, None, 2)
 
 
 def trained_plainly(model: nn.Module) -> tuple[list[float], dict[str, Tensor]]:
     """Losses and state_dict of the loop that anyone would write."""
     sgd = torch.optim.SGD(model.parameters(), lr=LR, foreach=False)
-    losses = []
-    for inputs, targets in minibatches():
-        output = model(inputs)
+
+    def loss(batch: tuple[Tensor, Tensor]) -> Tensor:
+        output, targets = model(batch[0]), batch[1]
         heads = [head for head in output if head is not None] if isinstance(output, tuple) else [output]
-        loss = nn.functional.cross_entropy(heads[0], targets)
+        value = nn.functional.cross_entropy(heads[0], targets)
         for head in heads[1:]:
-            loss = loss + 0.3 * nn.functional.cross_entropy(head, targets)
-        losses.append(loss.item())
-        torch.autograd.backward(loss)
-        sgd.step()
-        sgd.zero_grad()
-    return losses, model.state_dict()
+            value = value + 0.3 * nn.functional.cross_entropy(head, targets)
+        return value
+
+    return plainly(minibatches(), sgd, loss), model.state_dict()
 
 
 @pytest.mark.filterwarnings("ignore:For backward hooks")
@@ -65,7 +59,7 @@ def test_a_forward_is_trained_as_plain_pytorch_trains_it_or_refused(kind: Callab
     torch.manual_seed(2)
     model = kind()
     try:
-        pipeline = Pipeline(model, plan_of(model), update=SGD(lr=LR), schedule="1f1b-flush", update_every=1)
+        pipeline = Pipeline(model, planned(model), update=SGD(lr=LR), schedule="1f1b-flush", update_every=1)
     except (CaptureError, ModelError):
         return  # in which words is tested where models are held against their layers
     with pipeline:

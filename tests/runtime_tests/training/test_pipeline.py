@@ -142,11 +142,6 @@ def test_a_loader_that_raises_loses_nothing_and_the_pipeline_goes_on() -> None:
         assert trained.train(part, minibatches=9).minibatches == 6
         assert trained.train(iter(part), minibatches=2).minibatches == 2
         assert trained.last is not None
-        wide = [(torch.randn(4, 3, 16, 17), part[0][1])]
-        with pytest.raises(InputError, match=r"inputs \(4, 3, 16, 17\)"):
-            trained.train(wide)
-        with pytest.raises(InputError, match=r"labels from \d to 9, and the model has 5 classes"):
-            trained.train([(part[0][0], torch.tensor([0, 1, 2, 9]))])
         with pytest.raises(InputError, match="cannot be evaluated on the loader: RuntimeError"):
             trained.evaluate([(torch.randn(2, 5), torch.zeros(2))])
 
@@ -180,28 +175,19 @@ def test_ctrl_c_ends_with_an_update_and_loses_nothing(schedule: ScheduleName, pr
                 os.kill(os.getpid(), signal.SIGINT)
             yield pair
 
-    before = signal.getsignal(signal.SIGINT)
-    signal.signal(signal.SIGINT, signal.default_int_handler)
-    try:
-        with pipeline(kind, plan, schedule=schedule, update_every=None if schedule == "1f1b" else 4) as trained:
-            with pytest.raises(KeyboardInterrupt):
-                trained.train(pressed())
-            assert trained.minibatches == trained_on
-            replay.part(as_fed(part[:trained_on]))
-            assert_same(trained.state_dict(), replay)
-            trained.train(part[9:12])
-    finally:
-        signal.signal(signal.SIGINT, before)
+    with pipeline(kind, plan, schedule=schedule, update_every=None if schedule == "1f1b" else 4) as trained:
+        with pytest.raises(KeyboardInterrupt):
+            trained.train(pressed())
+        assert trained.minibatches == trained_on
+        replay.part(as_fed(part[:trained_on]))
+        assert_same(trained.state_dict(), replay)
+        trained.train(part[9:12])
     replay.part(as_fed(part[9:12]))
     assert_same(trained.state_dict(), replay)
 
 
 def per_sample(output: Tensor, targets: Tensor) -> Tensor:
     return (output - targets).square().mean(1)
-
-
-def not_a_number(output: Tensor, targets: Tensor) -> Tensor:
-    return (output - targets).mean() * float("nan")
 
 
 def real_pairs(count: int) -> Pairs:
@@ -214,11 +200,6 @@ def test_losses_that_cannot_be_used_are_refused() -> None:
     plan = plan_for(kind, 2)
     with pytest.raises(CaptureError, match=r"the loss cannot be sent to the process of a stage: .*lambda"):
         pipeline(kind, plan, loss=lambda output, _: output.mean())
-    with (
-        pipeline(kind, plan, loss=not_a_number) as trained,
-        pytest.raises(RunError, match=r"the loss of minibatch 0 is no number \(nan\)"),
-    ):
-        trained.train(real_pairs(3))
     with (
         pipeline(kind, plan, loss=per_sample) as trained,
         pytest.raises(InputError, match=r"per_sample returned a tensor of shape \(4,\); it has to return one number"),
@@ -237,17 +218,6 @@ def test_who_watches_sees_losses_that_were() -> None:
     assert known == sorted(known, key=losses.index), "in their order, and no others"
 
 
-class Hooked(nn.Module):
-    def __init__(self) -> None:
-        super().__init__()
-        self.fc = nn.Linear(768, small_models.CLASSES)
-        self.fc.register_forward_hook(lambda *_: None)
-
-    def forward(self, x: Tensor) -> Tensor:
-        found: Tensor = self.fc(torch.flatten(x, 1))
-        return found
-
-
 def test_models_that_cannot_be_used_are_refused_before_a_process_starts() -> None:
     plan = plan_for(small_models.Plain, 2)
     with (
@@ -255,10 +225,6 @@ def test_models_that_cannot_be_used_are_refused_before_a_process_starts() -> Non
         pipeline(small_models.Residual, plan) as trained,
     ):
         trained.train(pairs(1))
-    with pytest.raises(ModelError, match=r"model cannot be 3: it has to be of type Module"):
-        Pipeline(3, plan)  # type: ignore[arg-type]
-    with pytest.raises(CaptureError, match="cannot be sent to the process of a stage"):
-        Pipeline(Hooked(), plan)
     with pytest.raises(ModelError, match=r"layers.1.weight is on meta; stages run on the CPU"):
         Pipeline(small_models.Plain().to("meta"), plan)
     with pytest.raises(RunError, match="train needs the stage processes; use the pipeline in a with statement"):

@@ -5,11 +5,10 @@ import signal
 import threading
 from collections.abc import Iterator
 
-import psutil
 import pytest
 import small_models
 import torch
-from processes import forked
+from processes import stage_pids
 from torch import Tensor
 from trained import as_fed, assert_same, pairs, pipeline, plan_for, replay_of
 
@@ -18,12 +17,8 @@ from runtime.errors import RunError
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("pinned_process")]
 
 
-def stages() -> set[int]:
-    return {process.pid for process in forked(psutil.Process())}
-
-
 def test_two_pipelines_train_side_by_side_one_of_them_in_a_thread_and_leave_nothing_behind() -> None:
-    kind, before = small_models.Plain, stages()
+    kind, before = small_models.Plain, stage_pids()
     plan = plan_for(kind, 2)
     states: list[dict[str, Tensor]] = []
 
@@ -42,16 +37,16 @@ def test_two_pipelines_train_side_by_side_one_of_them_in_a_thread_and_leave_noth
     replay.part(as_fed(pairs(5)))
     for state in states:
         assert_same(state, replay)
-    assert stages() == before
+    assert stage_pids() == before
 
 
 def test_a_stage_that_dies_ends_the_pipeline_with_a_sentence_and_nothing_is_left() -> None:
-    kind, before = small_models.Plain, stages()
+    kind, before = small_models.Plain, stage_pids()
 
     def struck() -> Iterator[tuple[Tensor, Tensor]]:
         for number, pair in enumerate(pairs(9)):
             if number == 6:
-                os.kill(max(stages() - before), signal.SIGKILL)
+                os.kill(max(stage_pids() - before), signal.SIGKILL)
             yield pair
 
     with (
@@ -59,7 +54,7 @@ def test_a_stage_that_dies_ends_the_pipeline_with_a_sentence_and_nothing_is_left
         pipeline(kind, plan_for(kind, 2)) as trained,
     ):
         trained.train(struck())
-    assert stages() == before
+    assert stage_pids() == before
     with pytest.raises(RunError, match="train needs the stage processes"):
         trained.train(pairs(1))
 

@@ -4,17 +4,15 @@ from dataclasses import replace
 
 import pytest
 import small_models
-from pipelines import SETTINGS, SHAPE, captured_of, plan_of, random_bounds
+from pipelines import SETTINGS, SHAPE, captured_of, plan_of, random_bounds, verified
 from torch import nn
 
 from optimizer.schedule import SCHEDULES, ScheduleName, pace_of
 from profiler.capture import sliced_model
 from profiler.profile import BF16, Slicing
-from runtime.pipeline import Execution
 from runtime.pipeline.stage_segments import slices
 from runtime.results import ChannelName
 from runtime.supervisor import WorkerPool
-from runtime.verify import verify
 
 STAGES = 4
 
@@ -36,10 +34,9 @@ def test_a_residual_block_cut_anywhere_is_replayed_bit_for_bit(
 ) -> None:
     captured = captured_of(small_models.Residual, "bf16")
     settings = replace(SETTINGS, pace=pace_of(schedule, STAGES, None))
-    with Execution(captured, four_workers, settings) as execution:
-        for seed in range(2):
-            plan = plan_of(captured, random_bounds(captured, seed))
-            assert verify("chosen", plan, execution, 9, lambda: None).first_difference is None
+    for seed in range(2):
+        plan = plan_of(captured, random_bounds(captured, seed))
+        assert verified(captured, four_workers, plan, settings, 9).first_difference is None
 
 
 @pytest.mark.usefixtures("pinned_process")
@@ -51,10 +48,8 @@ def test_large_linear_layers_are_replayed_bit_for_bit(
     four_workers: WorkerPool, schedule: ScheduleName, channel: ChannelName, slicing: str
 ) -> None:
     captured = sliced_model(captured_of(wide, "bf16"), Slicing(slicing))
-    pace = pace_of(schedule, STAGES, None)
-    settings = replace(SETTINGS, channel=channel, pace=pace)
-    with Execution(captured, four_workers, settings) as execution:
-        assert verify("optimized", plan_of(captured, None), execution, 11, lambda: None).first_difference is None
+    settings = replace(SETTINGS, channel=channel, pace=pace_of(schedule, STAGES, None))
+    assert verified(captured, four_workers, plan_of(captured, None), settings, 11).first_difference is None
 
 
 def test_half_the_bytes_cross_a_cut() -> None:

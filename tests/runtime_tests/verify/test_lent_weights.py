@@ -6,18 +6,14 @@ from itertools import cycle
 
 import pytest
 import small_models
-import torch
-from pipelines import MINIBATCHES, RULE, SEED, SETTINGS, SHAPE, build, captured_of, plan_of
-from torch import Tensor, nn
+from pipelines import SETTINGS, captured_of, plan_of, verified
+from trained import assert_equals_replay
 
 from optimizer.plan import Plan
 from optimizer.schedule import SCHEDULES, ScheduleName, pace_of
 from profiler.execution import Captured
-from runtime.pipeline import Execution
 from runtime.results import CHANNELS, ChannelName
 from runtime.supervisor import WorkerPool
-from runtime.verify import verify
-from runtime.worker import data
 
 LENT = "first.weight"
 
@@ -39,39 +35,15 @@ def test_every_schedule_trains_what_its_replay_does_bit_for_bit(
     homes = {name: number for number, stage in enumerate(plan.stages) for name in stage.layers}
     assert (homes["first"], homes[LENT], homes["second"]) == (0, 0, 2), "the stage between relays it"
     setting = replace(SETTINGS, pace=pace_of(schedule, 4, 3), channel=channel)
-    with Execution(captured, four_workers, setting) as execution:
-        found = verify("chosen", plan, execution, MINIBATCHES, lambda: None)
+    found = verified(captured, four_workers, plan, setting)
     assert found.first_difference is None
     assert found.identical
 
 
 @pytest.mark.usefixtures("pinned_process")
 def test_both_stages_use_the_owners_version_and_their_gradients_add_up(workers: Callable[[int], WorkerPool]) -> None:
-    """1F1B with two stages, written from the recurrence: the first is one update behind, the last is not."""
-    captured = captured_of(small_models.Tied)
-    plan = apart(captured, ("middle",))
-    setting = SETTINGS
-    with Execution(captured, workers(2), setting) as execution, execution.loaded(plan, MINIBATCHES) as loaded:
-        losses, state = loaded.run_loaded().result.losses, loaded.state_dict()
-    model = build(small_models.Tied)
-    newest = {name: weight.detach().clone() for name, weight in model.named_parameters()}
-    assert LENT in newest
-    assert "second.weight" not in newest, "torch names it once, too"
-    versions, expected = [newest], []
-    moments = {name: torch.zeros_like(weight) for name, weight in newest.items()}
-    for minibatch in range(MINIBATCHES):
-        old, new = versions[max(0, minibatch - 1)], versions[minibatch]
-        first = {name for name in new if name.startswith(("first", "inside"))}
-        held = {name: (old if name in first else new)[name].clone().requires_grad_() for name in new}
-        output = torch.func.functional_call(model, held, (data.inputs(SEED, minibatch, SHAPE),), tie_weights=True)
-        loss = nn.functional.cross_entropy(output, data.targets(SEED, minibatch, SHAPE[:1], small_models.CLASSES))
-        expected.append(loss.item())
-        gradients: dict[str, Tensor] = dict(zip(held, torch.autograd.grad(loss, list(held.values())), strict=True))
-        moments = {name: gradients[name] + RULE.momentum * moment for name, moment in moments.items()}
-        versions.append({name: weight - RULE.lr * moments[name] for name, weight in new.items()})
-    assert losses == pytest.approx(expected, rel=1e-5)
-    for name, weight in versions[-1].items():
-        torch.testing.assert_close(state[name], weight)
+    plan = apart(captured_of(small_models.Tied), ("middle",))
+    assert_equals_replay(small_models.Tied, plan, workers(2))
 
 
 def test_a_plan_pays_for_what_is_lent_and_may_keep_it_in_one_stage() -> None:

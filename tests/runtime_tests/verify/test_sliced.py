@@ -9,7 +9,7 @@ import torch
 import torchvision
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from pipelines import MINIBATCHES, RULE, SEED, SETTINGS, captured_of, plan_of, random_bounds
+from pipelines import RULE, SEED, SETTINGS, captured_of, plan_of, random_bounds, verified
 from torch import Tensor, nn
 
 from optimizer.schedule import SCHEDULES, Pace, ScheduleName, pace_of
@@ -21,7 +21,6 @@ from profiler.settings import UpdateRule
 from runtime.pipeline import Execution
 from runtime.results import CHANNELS, ChannelName
 from runtime.supervisor import WorkerPool
-from runtime.verify import verify
 from runtime.worker import Settings
 
 MOST_OFF = 1e-2
@@ -58,9 +57,8 @@ def test_any_slicing_trains_what_its_replay_does_wherever_the_cuts_fall(  # noqa
 ) -> None:
     sliced = sliced_of(kind, draw)
     setting = replace(SETTINGS, pace=pace_of(schedule, 4, 2), channel=channel, rule=rule)
-    with Execution(sliced, four_workers, setting) as execution:
-        found = verify("sliced", plan_of(sliced, random_bounds(sliced, seed)), execution, MINIBATCHES, lambda: None)
-    assert found.first_difference is None
+    plan = plan_of(sliced, random_bounds(sliced, seed))
+    assert verified(sliced, four_workers, plan, setting).first_difference is None
 
 
 def trained(
@@ -68,8 +66,6 @@ def trained(
 ) -> tuple[list[float], dict[str, Tensor]]:
     """Train a split drawn from ``seed`` with a flush, which gives every split the same weights in every minibatch."""
     plan = plan_of(captured, None if seed is None else random_bounds(captured, seed))
-    shape = captured.specs["input"].shape
-    plan = replace(plan, input_shape=shape, batch_size=shape[0])
     with Execution(captured, pool, setting) as execution, execution.loaded(plan, 6) as loaded:
         losses = [loss if loss is not None else math.nan for loss in loaded.run_loaded().result.losses]
         return losses, loaded.state_dict()

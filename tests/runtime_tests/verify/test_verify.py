@@ -15,12 +15,10 @@ import torch
 import torchvision
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from pipelines import MINIBATCHES, RULE, SEED, SETTINGS, SHAPE, build, captured_of, plan_of, random_bounds
+from pipelines import MINIBATCHES, RULE, SEED, SETTINGS, SHAPE, build, captured_of, plan_of, random_bounds, verified
 from replay import Replay, stages_of_calls
-from strategies import profile_of
 from torch import Tensor, nn
 
-from optimizer.planning import Planner
 from optimizer.schedule import SCHEDULES, ScheduleName, pace_of
 from profiler.capture import laid_out
 from profiler.capture.layer_graph import capture
@@ -28,23 +26,11 @@ from profiler.execution import Captured, layer_seed
 from profiler.settings import UpdateRule
 from runtime.cli import main as cli
 from runtime.pipeline import Execution
-from runtime.results import CHANNELS, ChannelName, PartitionVerification, Verification
+from runtime.results import CHANNELS, ChannelName, Verification
 from runtime.supervisor import WorkerPool
 from runtime.verify import bit_identity as verification
-from runtime.verify import verify
 from runtime.verify.replay import Replay as Ours
 from runtime.worker import Settings, data
-
-
-def nothing() -> None:
-    pass
-
-
-def verified(
-    captured: Captured, pool: WorkerPool, setting: Settings, seed: int = 0, minibatches: int = MINIBATCHES
-) -> PartitionVerification:
-    with Execution(captured, pool, setting) as execution:
-        return verify("chosen", plan_of(captured, random_bounds(captured, seed)), execution, minibatches, nothing)
 
 
 @pytest.mark.slow
@@ -69,7 +55,9 @@ def test_random_sleeps_in_stages_never_change_a_bit(  # noqa: PLR0917
     rule: UpdateRule,
 ) -> None:
     setting = replace(SETTINGS, pace=pace_of(schedule, 4, every), channel=channel, rule=rule)
-    found = verified(captured_of(small_models.Delayed), four_workers, setting, seed, minibatches)
+    captured = captured_of(small_models.Delayed)
+    plan = plan_of(captured, random_bounds(captured, seed))
+    found = verified(captured, four_workers, plan, setting, minibatches)
     assert found.first_difference is None
     assert found.identical
     assert found.digests == found.replay_digests
@@ -84,8 +72,7 @@ def test_a_second_replay_agrees_in_every_digest(
     captured = captured_of(small_models.Residual)
     plan = plan_of(captured, random_bounds(captured, 4))
     setting = replace(SETTINGS, pace=pace_of(schedule, 4, 3), channel=channel)
-    with Execution(captured, four_workers, setting) as execution:
-        found = verify("chosen", plan, execution, MINIBATCHES, nothing)
+    found = verified(captured, four_workers, plan, setting)
     model = build(small_models.Residual)
     stage_of = stages_of_calls(captured, plan, model)
     second = Replay(model, stage_of, SEED, lr=RULE.lr, momentum=RULE.momentum, pace=setting.pace)
@@ -97,17 +84,10 @@ def test_a_second_replay_agrees_in_every_digest(
     assert found.digests.buffers == sha256([buffer for _, buffer in second.model.named_buffers()])
 
 
-class Renamed(nn.Module):
+def renamed() -> nn.Module:
     """What is overwritten has another name since it was made: a cut may lie between the two."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.first, self.same, self.act = nn.Conv2d(3, 4, 3), nn.Identity(), nn.ReLU(inplace=True)
-        self.flat, self.last = nn.Flatten(), nn.Linear(4 * 14 * 14, small_models.CLASSES)
-
-    def forward(self, images: Tensor) -> Tensor:
-        scores: Tensor = self.last(self.flat(self.act(self.same(self.first(images)))))
-        return scores
+    last = nn.Linear(4 * 14 * 14, small_models.CLASSES)
+    return nn.Sequential(nn.Conv2d(3, 4, 3), nn.Identity(), nn.ReLU(inplace=True), nn.Flatten(), last)
 
 
 @pytest.mark.usefixtures("pinned_process")
@@ -115,10 +95,9 @@ class Renamed(nn.Module):
 def test_what_another_stage_made_is_overwritten_in_a_copy_whatever_its_name(
     workers: Callable[[int], WorkerPool], cut: int
 ) -> None:
-    captured = captured_of(Renamed)
+    captured = captured_of(renamed)
     plan = plan_of(captured, [0, (1 << cut) - 1, (1 << len(captured.layer_names)) - 1], 2)
-    with Execution(captured, workers(2), SETTINGS) as execution:
-        found = verify("chosen", plan, execution, MINIBATCHES, nothing)
+    found = verified(captured, workers(2), plan)
     assert found.first_difference is None
     assert found.identical
 
@@ -175,7 +154,7 @@ def test_a_flush_trains_what_the_uncut_model_trains_bit_for_bit(
 
     captured = capture(made(), name, laid_out(torch.zeros(shape)))
     setting = Settings(rule=UpdateRule(lr=RULE.lr), seed=SEED, pace=pace_of(schedule, 4, 2))
-    plan = replace(plan_of(captured, None), input_shape=shape, batch_size=2)
+    plan = plan_of(captured, None)
     with Execution(captured, four_workers, setting) as execution, execution.loaded(plan, 3) as loaded:
         losses = loaded.run_loaded().result.losses
         state = loaded.state_dict()
@@ -192,12 +171,9 @@ def test_a_gradient_that_is_a_view_of_what_was_received_outlives_its_slot(
 ) -> None:
     captured = capture(build(small_models.ClassToken), "token", laid_out(torch.zeros(1, *SHAPE[1:])))
     assert captured.layer_names[:3] in (("flatten", "expand", "cat"), ("expand", "flatten", "cat"))
-    planner = Planner(profile_of(captured, seed=5), 4, MINIBATCHES)
-    plan = planner.unlimited("chosen", (0, 0b000111, 0b001111, 0b011111, 0b111111))
-    plan = replace(plan, model_digest=captured.digest, input_shape=(1, *SHAPE[1:]), batch_size=1)
+    plan = plan_of(captured, (0, 0b000111, 0b001111, 0b011111, 0b111111))
     setting = replace(SETTINGS, pace=pace_of(schedule, 4, 4), channel=channel)
-    with Execution(captured, four_workers, setting) as execution:
-        assert verify("chosen", plan, execution, 9, nothing).first_difference is None
+    assert verified(captured, four_workers, plan, setting, 9).first_difference is None
 
 
 @pytest.mark.usefixtures("pinned_process")
@@ -206,7 +182,8 @@ def test_a_smaller_last_minibatch_of_a_loader_trains_as_its_replay_does(
     four_workers: WorkerPool, schedule: ScheduleName, channel: ChannelName
 ) -> None:
     setting = replace(SETTINGS, data="loaders:dataset", pace=pace_of(schedule, 4, 2), channel=channel)
-    found = verified(captured_of(small_models.Residual), four_workers, setting, seed=3, minibatches=3)
+    captured = captured_of(small_models.Residual)
+    found = verified(captured, four_workers, plan_of(captured, random_bounds(captured, 3)), setting, 3)
     assert found.first_difference is None
 
 
@@ -232,7 +209,8 @@ def test_the_first_difference_is_named(
         return Ours(captured, stage_of, state, change.get("rule", rule), recurrence)
 
     monkeypatch.setattr(verification, "Replay", tampered)
-    found = verified(captured_of(small_models.Residual), four_workers, SETTINGS)
+    captured = captured_of(small_models.Residual)
+    found = verified(captured, four_workers, plan_of(captured, random_bounds(captured, 0)))
     assert not found.identical
     assert found.first_difference is not None
     assert found.first_difference.startswith(words)
@@ -247,7 +225,6 @@ def test_the_command_says_that_all_partitions_are_bit_identical(
     assert cli.main(["verify", *small, "--slice", "fc=2,conv1=3", "--batches", "5", "--channel", "gloo"]) == 0
     printed = capsys.readouterr().out
     assert printed.count("bit-identical: losses, weights, buffers") == 8
-    assert "in the pipeline and in one process" in printed
     small += ["--slice", "none"]
     arguments = ["verify", *small, "--batches", "5", "--schedule", "gpipe", "--partition", "end-load", "--json"]
     assert cli.main(arguments) == 0
