@@ -17,15 +17,12 @@ import psutil
 import pytest
 import torch
 from hosts import COUNT, PORT, Hosts, address, four_hosts
-from paces import plain
-from pipelines import SHAPE
+from pipelines import SHAPE, plan_of
 from places import HELPERS
 from processes import forked
-from strategies import profile_of
 
 from optimizer.cli import main as optimizer_cli
-from optimizer.plan import Link, NetworkProfile, Plan, RankFacts, scheduled
-from optimizer.planning import Planner
+from optimizer.plan import Link, NetworkProfile, Plan, RankFacts
 from profiler.capture import captured_model
 from profiler.cli import main as profiler_cli
 from profiler.files import from_json, read_json, to_json
@@ -50,16 +47,11 @@ def hosts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hosts]:
         assert found.left() == []
 
 
-def plan_file(folder: Path, model: str, seed: int = 5, **sizes: object) -> Path:
+def plan_file(folder: Path, model: str, **sizes: object) -> Path:
     """Write a plan for four ranks and made-up times."""
     config = configuration.override(configuration.for_model(model), {"batch_size": 2, **sizes})
-    captured = captured_model(config)
-    profile = profile_of(captured, seed)
-    shape = (config.batch_size, *config.sample_shape) if config.sample_shape else (2, 3, *[config.image_size] * 2)
-    found = Planner(profile, COUNT, 8).optimized()
-    plan = replace(found, model=model, model_digest=captured.digest, batch_size=shape[0], input_shape=shape)
-    plan = scheduled(plan, plain(COUNT, 8))
-    path = folder / f"{model.rpartition(':')[2]}-{seed}.json"
+    plan = replace(plan_of(captured_model(config), None, COUNT), model=model)
+    path = folder / f"{model.rpartition(':')[2]}.json"
     path.write_bytes(to_json(plan))
     return path
 
@@ -191,17 +183,8 @@ def test_training_that_torchrun_starts_anew_goes_on_from_its_checkpoint(hosts: H
 def test_sigterm_to_one_rank_drains_all_and_a_resumed_run_goes_on(hosts: Hosts, told: int) -> None:
     plan = plan_file(hosts.folder, "small_models:Residual", image_size=SHAPE[-1])
     kept, saved = hosts.folder / "kept.pt", hosts.folder / "saved.pt"
-    given = [
-        "train",
-        "--plan",
-        str(plan),
-        "--data",
-        "loaders:in_pairs",
-        "--schedule",
-        "1f1b-flush",
-        "--update-every",
-        "1",
-    ]
+    given = ["train", "--plan", str(plan), "--data", "loaders:in_pairs", "--schedule", "1f1b-flush"]
+    given += ["--update-every", "1"]
     for host in range(COUNT):
         hosts.start_rank(host, *given, "--epochs", "100000", "--checkpoint", str(kept))
     deadline = time.monotonic() + 60
