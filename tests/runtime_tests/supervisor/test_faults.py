@@ -188,23 +188,14 @@ def test_a_stage_that_is_slow_is_not_declared_dead(usable: tuple[int, ...]) -> N
     assert len(result.losses) == MINIBATCHES
 
 
+def test_a_process_that_dies_while_it_starts_is_named(usable: tuple[int, ...], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(WorkerPool, "_hand_over", lambda _pool, worker: os.kill(worker.pid, signal.SIGKILL))
+    with pytest.raises(RunError, match=r"stage 0 on core \d+ failed in start: the process was ended by SIGKILL"):
+        WorkerPool(usable[:1])
+
+
 @pytest.mark.usefixtures("struck_at")
-@pytest.mark.parametrize("moment", ["start", "idle"])
-def test_a_process_that_dies_outside_of_a_run_is_named(usable: tuple[int, ...], moment: str) -> None:
-    before = stage_pids()
-
-    def kill_one() -> None:
-        while not (found := stage_pids() - before):
-            time.sleep(0.01)
-        os.kill(min(found), signal.SIGKILL)
-
-    if moment == "start":
-        killer = threading.Thread(target=kill_one)
-        killer.start()
-        with pytest.raises(RunError, match=r"stage 0 on core \d+ failed in start: the process was ended by SIGKILL"):
-            WorkerPool(usable[:1])
-        killer.join()
-        return
+def test_a_process_that_dies_before_a_run_is_named(usable: tuple[int, ...]) -> None:
     captured = failing("raise never", 0)
     with running(captured, [usable[0]] * 3) as (pool, execution):
         os.kill(pool.pids[2], signal.SIGKILL)
