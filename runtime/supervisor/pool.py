@@ -327,8 +327,9 @@ class WorkerPool:
         if not stack and failure.cause == "stage":
             patience = 0.0
             if worker.process.is_alive() and worker.status.read().phase != Phase.IDLE:
-                os.kill(worker.pid, signal.SIGUSR1)
-                patience = GRACE_S
+                with contextlib.suppress(ProcessLookupError):  # it has told its failure, and ends just now
+                    os.kill(worker.pid, signal.SIGUSR1)
+                    patience = GRACE_S
             stack = worker.status.stacks(patience)
         return replace(failure, who=f"{self.describe(self.ranks[stage])} on core {worker.core}", stack=stack)
 
