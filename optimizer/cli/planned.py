@@ -113,9 +113,12 @@ def plans_of(models: "Models", names: list[str], schemes: Schemes, report: Calla
     if names == [LOWERED] and models.lowered is None:
         report(f"{model}: {models.why_full}")
         names = [SLICED if models.sliced else OPTIMIZED]
-    plans = optimizer.planning.plans_for(names, models, schemes, report)
+    left_out: list[str] = []
+    plans = optimizer.planning.plans_for(names, models, schemes, left_out.append)
     if not plans:
-        raise ConfigError(f"{model} allows none of {', '.join(names)}; use fewer --stages")
+        raise ConfigError(f"nothing is left of {', '.join(names)}: {'; '.join(left_out)}")
+    for sentence in left_out:
+        report(sentence)
     return plans
 
 

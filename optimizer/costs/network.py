@@ -16,6 +16,7 @@ from profiler.commands import command
 from profiler.profile import Profile
 
 ALIKE = Fraction(1, 20)
+"""Cores that differ by less count as equally fast: so much one core differs from itself within an hour."""
 
 
 @dataclass(frozen=True, slots=True)

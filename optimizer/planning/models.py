@@ -221,9 +221,7 @@ class _Choice:
         if cut is None:
             return None, _NOT_PROFILED
         sliced = self.planner_for(cut)
-        return (
-            (sliced, "") if gains(whole, sliced) else (None, f"{_WHOLE} that gains less than the profiles leave open")
-        )
+        return (sliced, "") if gains(whole, sliced) else (None, _NO_GAIN)
 
 
 def gains(slow: Planner, fast: Planner) -> bool:

@@ -94,7 +94,7 @@ def measure_step(
     core: int,
     budget_s: float,
 ) -> float:
-    """Return the median of what a step takes, as a profile's ``whole_step`` is timed.
+    """Return the median of what a step takes, as a profile's ``whole_step_s`` is timed.
 
     Args:
         config: Model, batch size, input and update rule.

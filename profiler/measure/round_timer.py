@@ -20,7 +20,7 @@ class RoundTimer:
 
     Attributes:
         neighbours: How many other cores are busy meanwhile.
-        samples: RoundTimer beside all of these; ``alone``, beside none, one before every second round.
+        samples: Rounds beside all of these; ``alone``, beside none, one before every second round.
         in_place_shares: What an update in place takes of one beside; ``accumulation_s``, what adding gradients takes
             more than writing them, and ``casting_s``, what casting weights does.
         held_bytes: What each layer holds between the two parts of a split backward, by its position.

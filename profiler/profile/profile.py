@@ -157,7 +157,7 @@ def profile_warnings(profile: Profile) -> list[str]:
             f"Predictions may be off by {abs(profile.closure_error):.0%}: the parts add up to "
             f"{more_or_less(profile.closure_error)} than the whole step, most likely because the plain and the "
             "instrumented step met different conditions, such as a changing clock or other work; profile again on an "
-            "idle core."
+            "idle core; if it stays, the forward does work beside its layers, in plain Python, say."
         )
     if profile.foreign_load > FOREIGN_LOAD_LIMIT:
         warnings.append(
@@ -169,7 +169,7 @@ def profile_warnings(profile: Profile) -> list[str]:
         known = "its rounds do not tell them apart"
         if profile.loud:
             means = "Splits cannot be told apart on so loud a machine, and no other form of the model is tried"
-            known = f"what a stage takes is known to ±{profile.uncertainty:.0%} only"
+            known = f"what a stage takes is known to {profile.known_to} only"
         more = (
             "run more with a longer --budget" if profile.rounds < MOST_ROUNDS else "end what else runs on this machine"
         )

@@ -8,7 +8,6 @@ if TYPE_CHECKING:
     from runtime.channels.channel import Channel, Cut, Direction, Rendezvous
     from runtime.channels.gloo import (
         CommonNorm,
-        blaming_the_neighbour,
         gloo_channel,
         join,
         listening_store,

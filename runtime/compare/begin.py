@@ -91,7 +91,6 @@ def _begun(config: Config, settings: Settings, request: Request, *, quick: bool,
     """Plan all partitions that are asked for; arguments as of ``job_of``."""
     schemes = load_schemes()
     left_out, forms = list[str](), list[str]()
-
     models = planned_models(config, settings.pace, request.asked, forms.append, budget_s=budget_s, quick=quick)
     for sentence in forms:
         note(sentence)

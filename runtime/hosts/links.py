@@ -19,11 +19,12 @@ import profiler.machine
 import profiler.measure
 import profiler.profile
 from optimizer.plan import Link, NetworkProfile, RankFacts
+from profiler.errors import one_line
 from profiler.execution import Captured
 from profiler.files import to_json
 from profiler.profile import INPUT
 from profiler.settings import Config
-from runtime.channels import blaming_the_neighbour
+from runtime.errors import NeighbourGone
 from runtime.hosts.agreement import agree
 
 if TYPE_CHECKING:
@@ -157,5 +158,7 @@ def answer_messages(
 
 
 def _wait(work: "Work", timeout_s: float) -> None:
-    with blaming_the_neighbour():
+    try:
         work.wait(timedelta(seconds=timeout_s))
+    except RuntimeError as error:
+        raise NeighbourGone(f"a neighbouring rank has gone ({one_line(error)})") from error

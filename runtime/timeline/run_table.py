@@ -79,7 +79,8 @@ def show_run(result: RunResult, console: "Console") -> None:
         f"({SCHEDULES[plan.schedule].semantics}), {result.channel}, {result.rule.kind}, lr {result.rule.lr:g}",
         ("stage", "layers", "core", "predicted ms", "busy ms", "waits ms", "peak MiB"),
         words=("layers",),
-        caption="Per minibatch. Busy: processor time. Waits: for neighbours. Peak: resident memory above an empty one.",
+        caption="Per minibatch. Busy: processor time, and copying. Waits: for neighbours. Peak: resident memory above "
+        "an empty one.",
     )
     several = len({stage.host for stage in result.stages}) > 1
     for stage in result.stages:

@@ -17,8 +17,7 @@ from torch import Tensor
 
 from optimizer.schedule import Pace
 from profiler.execution import Segment, TensorSpec
-from runtime.channels import Cut, SharedMemory
-from runtime.channels.channel import Rendezvous
+from runtime.channels import Cut, Rendezvous, SharedMemory
 from runtime.results import StageRun
 from runtime.worker.data import DataSpec
 from runtime.worker.settings import Settings

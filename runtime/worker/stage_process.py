@@ -24,7 +24,7 @@ from profiler.errors import StageplanError, one_line
 from profiler.execution import forget_casts, keeping_casts
 from profiler.machine import PeakMemory, pin, release_memory, use_torch_once
 from runtime.channels import Channel, Direction, SharedMemory
-from runtime.errors import Failure, cause_of
+from runtime.errors import Failure, InputError, cause_of
 from runtime.results import ActionRecord, StageRun, StageTimes
 from runtime.worker.data import Synthetic
 from runtime.worker.messages import CutEnd, Export, Go, Load, Report, Unload, receive, send
@@ -111,6 +111,10 @@ class _Worker:
         load.common.weights.unmap()
         self._memory.forget_peak()
         self._stage.warm_up()
+        if os.sched_getaffinity(0) != {self.core}:
+            raise InputError(
+                f"the process pinned to core {self.core} was moved; unset what binds threads, such as GOMP_CPU_AFFINITY"
+            )
 
     def _channel(self, load: Load, end: CutEnd | None, *, behind: bool) -> Channel | None:
         if end is None:

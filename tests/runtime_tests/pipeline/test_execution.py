@@ -1,5 +1,6 @@
 """Four real processes against a single-process replay of the same recurrence, bit for bit."""
 
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from itertools import pairwise
@@ -13,6 +14,7 @@ from trained import assert_equals_replay, plainly
 
 from profiler.commands import MODULES, typed_as
 from runtime.errors import InputError
+from runtime.hosts import Session
 from runtime.pipeline import Execution
 from runtime.supervisor import WorkerPool
 from runtime.worker import data
@@ -77,6 +79,24 @@ def test_what_users_code_prints_is_no_result(four_workers: WorkerPool, capfd: py
         execution.run(plan_of(captured, None), MINIBATCHES)
     printed = capfd.readouterr()
     assert "loading" not in printed.out
+
+
+class Elsewhere(Session):
+    """A process whose clock is behind that of the first stage's host."""
+
+    def clock(self) -> float:
+        return 1e6
+
+
+def test_what_a_stage_did_is_told_on_the_clock_of_the_first_stages_host(workers: Callable[[int], WorkerPool]) -> None:
+    captured, begun_s = captured_of(small_models.Residual), time.perf_counter()
+    with Execution(captured, workers(2), SETTINGS, session=Elsewhere()) as execution:
+        result = execution.run(plan_of(captured, None, 2), MINIBATCHES)
+    for stage in result.stages:
+        times = [own for action in stage.actions for own in (action.start_s, action.computed_s, action.end_s)]
+        assert 1e6 + begun_s < min(times) <= max(times) < 1e6 + time.perf_counter()
+        assert (stage.whole.began_s, stage.whole.ended_s) == (stage.actions[0].start_s, stage.actions[-1].end_s)
+    assert 0 < result.makespan_s < 100
 
 
 def test_a_result_says_what_every_stage_did(four_workers: WorkerPool) -> None:
