@@ -14,6 +14,7 @@ from optimizer.plan import Plan, Share
 from optimizer.schedule import KIND_NAMES, Kind, ScheduleName
 from profiler.files import values_of
 from profiler.profile import Bytes, Machine, Seconds
+from profiler.rounds import foreign_load
 from profiler.settings import UpdateRule
 
 
@@ -75,7 +76,7 @@ class StageTimes:
     @property
     def foreign_load(self) -> float:
         """The share of its working time in which the core worked for others."""
-        return max(0.0, 1 - self.cpu_s / self.work_s) if self.work_s else 0.0
+        return foreign_load([self.work_s], [self.cpu_s])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

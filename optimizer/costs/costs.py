@@ -100,19 +100,16 @@ class Costs:
             return []
         return [value for value in self.values if value.maker & ~ideal == 0 and value.readers & ~ideal]
 
-    @property
-    def layer_bytes(self) -> list[tuple[int, int, int, int, int]]:
-        """Each layer's bytes, as ``Factors.held_bytes`` takes them: frozen, learning, saved, left, casts."""
-        return [
-            (
-                own.parameter_bytes - own.learning_bytes,
-                own.learning_bytes,
-                own.saved_bytes,
-                own.left_bytes,
-                own.cast_bytes,
-            )
-            for own in self.layers
-        ]
+    def bytes_of(self, members: Sequence[int]) -> tuple[int, int, int, int, int]:
+        """Return layers' bytes, as ``Factors.held_bytes`` takes them: frozen, learning, saved, left, casts."""
+        layers = [self.layers[at] for at in members]
+        return (
+            sum(layer.parameter_bytes - layer.learning_bytes for layer in layers),
+            sum(layer.learning_bytes for layer in layers),
+            sum(layer.saved_bytes for layer in layers),
+            sum(layer.left_bytes for layer in layers),
+            sum(layer.cast_bytes for layer in layers),
+        )
 
 
 def costs_of(profile: Profile, pace: Pace = PLAIN_1F1B, factor: Fraction = Fraction(1)) -> Costs:

@@ -82,8 +82,7 @@ def _stage(problem: Problem, index: int, ends: tuple[int, int]) -> Stage:
     send_backward_ns = sum(value.copy_gradient_ns for value in up)
     beside_ns, in_place_ns = (sum(times[at] for at in members) for times in (costs.beside_ns, costs.in_place_ns))
     activation_bytes, gradient_bytes = sum(one.output_bytes for one in down), sum(one.gradient_bytes for one in down)
-    sizes = costs.layer_bytes
-    frozen, learning, saved, left, casts = map(sum, zip(*(sizes[at] for at in members), strict=True))
+    frozen, learning, saved, left, casts = costs.bytes_of(members)
     network = None if last else problem.network
     return Stage(
         layers=tuple(costs.layers[at].name for at in members),

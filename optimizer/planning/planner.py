@@ -19,7 +19,7 @@ from optimizer.plan import BOUNDED, EXACT, NetworkProfile, Plan
 from optimizer.planning.assemble_plan import plan_of
 from optimizer.planning.schemes import scheme_cuts
 from optimizer.schedule import ASYNCHRONOUS, PLAIN_1F1B, Pace
-from optimizer.search import Candidates, Solution, bottleneck_ns, candidates_of, solve, why_none
+from optimizer.search import Candidates, Solution, candidates_of, solve, why_none
 from profiler.profile import Profile
 from profiler.report import counted
 
@@ -117,7 +117,7 @@ class Planner:
     def bottleneck_s(self) -> float | None:
         """The slowest stage of the best split; None where no split keeps to the limits."""
         try:
-            return bottleneck_ns(self.problem, self.best.bounds) / NANOSECONDS
+            return self.best.bottleneck_ns / NANOSECONDS
         except PartitionError:
             return None
 
@@ -167,9 +167,8 @@ class Planner:
 
     @cached_property
     def _optimized(self) -> Plan:
-        bounds = self.best.bounds
-        proven = bottleneck_ns(self.problem, bounds) == self.best.lower_bound_ns
-        return self._plan(EXACT if proven else BOUNDED, self.problem, bounds, self.best)
+        proven = self.best.bottleneck_ns == self.best.lower_bound_ns
+        return self._plan(EXACT if proven else BOUNDED, self.problem, self.best.bounds, self.best)
 
     @cached_property
     def _best_of_all(self) -> Solution:

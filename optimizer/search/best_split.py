@@ -32,10 +32,12 @@ class Solution:
 
     Attributes:
         bounds: ∅ ⊂ I₁ ⊂ … ⊂ V as sets of layers.
+        bottleneck_ns: What its slowest stage costs.
         lower_bound_ns: No legal split has a smaller bottleneck.
     """
 
     bounds: tuple[int, ...]
+    bottleneck_ns: int
     lower_bound_ns: int
 
 
@@ -51,8 +53,8 @@ def solve(problem: Problem, candidates: Candidates) -> Solution | None:
     if places is None:
         return None
     bounds = tuple(candidates.ideals[at] for at in (0, *places, len(candidates.ideals) - 1))
-    low_ns = bottleneck_ns(problem, bounds) if candidates.complete else problem.simple_bound_ns
-    return Solution(bounds, low_ns)
+    slowest_ns = bottleneck_ns(problem, bounds)
+    return Solution(bounds, slowest_ns, slowest_ns if candidates.complete else problem.simple_bound_ns)
 
 
 def why_none(problem: Problem, candidates: Candidates, model: str) -> PartitionError:

@@ -58,8 +58,8 @@ class StageTable:
     def memory_bytes(self, stage: int) -> Integers:
         """Return what a stage needs, in bytes."""
         if ("memory", stage) not in self._kept:
-            factor = self._problem.factors[stage]
-            held = factor.held_bytes(*self.sums(self._problem.costs.layer_bytes).T)
+            factor, costs = self._problem.factors[stage], self._problem.costs
+            held = factor.held_bytes(*self.sums([costs.bytes_of((at,)) for at in range(len(costs.layers))]).T)
             behind, before = (factor.slot_bytes(*self._bytes, slots) for slots in (factor.behind, factor.before))
             self._kept["memory", stage] = held + behind, held - before
         needed = self.differences(*self._kept["memory", stage])

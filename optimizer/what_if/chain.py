@@ -219,6 +219,7 @@ def _stretch(costs: Costs, members: Sequence[int], borders: set[str], rounds: Ro
     (accumulate_ns, update_ns), (_, update_last_ns) = (
         costs.pace.price(adding_ns, splitting_ns, own_ns) for own_ns in updates_ns
     )
+    frozen, learning, saved, left, casts = costs.bytes_of(members)
     return Stretch(
         layers=tuple(layer.name for layer in layers),
         border=layers[-1].name in borders,
@@ -230,11 +231,11 @@ def _stretch(costs: Costs, members: Sequence[int], borders: set[str], rounds: Ro
         accumulate_ns=accumulate_ns,
         update_ns=update_ns,
         update_last_ns=update_last_ns,
-        frozen_bytes=sum(layer.parameter_bytes - layer.learning_bytes for layer in layers),
-        learning_bytes=sum(layer.learning_bytes for layer in layers),
-        saved_bytes=sum(layer.saved_bytes for layer in layers),
-        left_bytes=sum(layer.left_bytes for layer in layers),
-        cast_bytes=sum(layer.cast_bytes for layer in layers),
+        frozen_bytes=frozen,
+        learning_bytes=learning,
+        saved_bytes=saved,
+        left_bytes=left,
+        cast_bytes=casts,
         rounds_ns=tuple(map(nanoseconds, rounds.took_s([layer.name for layer in layers]))),
     )
 

@@ -26,10 +26,8 @@ from profiler.rounds import (
     step_costs,
     step_totals,
 )
+from profiler.rounds.shares import Part
 from profiler.settings import Config
-
-Costs = dict[tuple[str, int], float]
-"""What each part of a step takes, in seconds, by its kind and its layer's position."""
 
 
 def profile_of(
@@ -68,7 +66,7 @@ def profile_of(
         loss=Loss(
             forward_s=costs_s["forward", LOSS],
             backward_s=costs_s["backward", LOSS],
-            alone_s=_layer_s(alone_s, LOSS),
+            alone_s=alone_s.get(LOSS),
             rounds_s=samples.took_s(LOSS),
         ),
         copy_cost=copy_cost,
@@ -93,22 +91,22 @@ def _times_beside(rounds: RoundTimer) -> float:
     return float(np.median([beside_s / alone_s for beside_s, alone_s in pairs] or [1.0]))
 
 
-def _costs(rounds: RoundTimer) -> tuple[Costs, Costs]:
-    """Return what each part of a step takes, and beside no busy core; nothing where no core was busy."""
+def _costs(rounds: RoundTimer) -> tuple[dict[Part, float], dict[int, float]]:
+    """Return what each part of a step takes, and each layer beside no busy core; nothing where no core was busy."""
     costs_s = step_costs(rounds.samples)
     if not rounds.alone.forward:
         return costs_s, {}
     pairs = zip(step_totals(rounds.alone), step_totals(rounds.samples)[::REST_EVERY], strict=True)
     faster = float(np.median([alone_s / beside_s if beside_s else 1.0 for alone_s, beside_s in pairs]))
-    return costs_s, step_costs(rounds.alone, scale_s=faster * sum(costs_s.values()))
+    alone_s: dict[int, float] = {}
+    for (_, position), cost_s in step_costs(rounds.alone, scale_s=faster * sum(costs_s.values())).items():
+        alone_s[position] = alone_s.get(position, 0.0) + cost_s
+    return costs_s, alone_s
 
 
-def _layer_s(costs_s: Costs, position: int) -> float | None:
-    """Return what all of a layer takes; None where nothing is known."""
-    return sum(cost_s for (_, at), cost_s in costs_s.items() if at == position) if costs_s else None
-
-
-def _layers(captured: Captured, rounds: RoundTimer, costs: tuple[Costs, Costs], counts: Counts) -> tuple[Layer, ...]:
+def _layers(
+    captured: Captured, rounds: RoundTimer, costs: tuple[dict[Part, float], dict[int, float]], counts: Counts
+) -> tuple[Layer, ...]:
     can, (costs_s, alone_s) = sliceable(captured), costs
     records = []
     for position, operation in enumerate(captured.operations):
@@ -136,7 +134,7 @@ def _layers(captured: Captured, rounds: RoundTimer, costs: tuple[Costs, Costs], 
                 cast_bytes=counts.cast_bytes[position],
                 features=can[operation.name][0],
                 uncuttable=can[operation.name][1],
-                alone_s=_layer_s(alone_s, position),
+                alone_s=alone_s.get(position),
                 rounds_s=rounds.samples.took_s(position),
             )
         )

@@ -82,10 +82,8 @@ def _feeds(
     """Return the rings of inputs and of targets, if the stages that need them are here: our end, and the stage's."""
     if target is None:
         return None, None
-    share, slots = (
-        TensorSpec(name="share", shape=(3,), stride=(1,), dtype=torch.float64, gradient=False),
-        in_flight + AHEAD,
-    )
+    share = TensorSpec(name="share", shape=(3,), stride=(1,), dtype=torch.float64, gradient=False)
+    slots = in_flight + AHEAD
     first, other = (Cut(tuple(specs), slots, slots, in_flight) for specs in (inputs, (target, share)))
     return (
         _ends(first, shared=True) if 0 in here else None,
