@@ -88,7 +88,8 @@ def _ensure_running() -> None:
     server: Any = vars(forkserver)["_forkserver"]
     config: dict[str, Any] = vars(multiprocessing.current_process())["_config"]
     old = server._forkserver_address  # noqa: SLF001 - multiprocessing has no other name for it
-    with tempfile.TemporaryDirectory(prefix="stageplan-", dir=_SHORT if os.access(_SHORT, os.W_OK) else None) as folder:
+    where = _SHORT if os.access(_SHORT, os.W_OK) else None
+    with tempfile.TemporaryDirectory(prefix=f"stageplan-{os.getpid()}-", dir=where) as folder:
         before, unmasked = config.get("tempdir"), signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
         config["tempdir"] = folder
         try:

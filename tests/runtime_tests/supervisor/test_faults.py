@@ -42,10 +42,14 @@ pytestmark = pytest.mark.slow
 TOLD_WITHIN_S = 2.0
 BOUNDS = (0, 0b00011, 0b01111, 0b11111)
 """Three stages: flatten and first; fault and relu; last."""
+TORCHS_OWN = "TORCHINDUCTOR_CACHE_DIR"
+"""The folder that torch makes in TMPDIR, if no other is named, as torchvision is imported, and leaves there."""
 
 
 def shared_memory() -> set[str]:
-    return set(os.listdir("/dev/shm"))  # noqa: PTH208, S108
+    """What lies in /dev/shm, without what other processes, tests beside this one, start their forkservers with."""
+    names = os.listdir("/dev/shm")  # noqa: PTH208, S108
+    return {name for name in names if not re.match(rf"stageplan-(?!{os.getpid()}-)\d+-", name)}
 
 
 @pytest.fixture
@@ -57,6 +61,7 @@ def struck_at(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]
     rest.mkdir()
     monkeypatch.setenv("STRUCK_AT", str(marks / "struck"))
     monkeypatch.setenv("TMPDIR", str(rest))
+    monkeypatch.setenv(TORCHS_OWN, str(marks / "torch"))
     monkeypatch.setattr(tempfile, "tempdir", None)
     monkeypatch.chdir(rest)
     before, threads = (listening(), shared_memory(), stage_pids()), set(threading.enumerate())
@@ -246,7 +251,7 @@ def command(tmp_path: Path, request: pytest.FixtureRequest) -> list[str]:
 def started(command: list[str], tmp_path: Path, **streams: Any) -> Iterator[subprocess.Popen[bytes]]:
     """The command in a session of its own, as in a terminal; whatever of it is left at the end, ends."""
     environment = os.environ | {"PYTHONPATH": str(HELPERS), "TMPDIR": str(tmp_path)}
-    environment["STRUCK_AT"] = str(tmp_path / "struck")
+    environment |= {"STRUCK_AT": str(tmp_path / "struck"), TORCHS_OWN: str(tmp_path / "torch")}
     before = shared_memory()
     with subprocess.Popen(command, cwd=tmp_path, env=environment, start_new_session=True, **streams) as process:
         try:
@@ -255,7 +260,7 @@ def started(command: list[str], tmp_path: Path, **streams: Any) -> Iterator[subp
             with suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
     assert shared_memory() == before
-    assert {path.name for path in tmp_path.iterdir()} <= {"plan.json", "struck"}
+    assert {path.name for path in tmp_path.iterdir()} <= {"plan.json", "struck", "torch"}
 
 
 def stages_of(process: subprocess.Popen[bytes], mark: Path | None) -> list[psutil.Process]:
