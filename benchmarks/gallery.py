@@ -60,13 +60,11 @@ OTHERS = """
 ## Planning time
 ```console not run by the tests: it takes minutes
 python benchmarks/planning_time.py
-python benchmarks/planning_for_many_ranks.py
 ```
 How long the search took before [decision 52](decisions/0052-one-recurrence-over-candidates.md)
 ([tables](results/planning-time.md)).
 
 ![Planning time against the number of layers](results/planning-time.svg)
-![Planning time for many ranks](results/many-ranks.svg)
 """
 
 

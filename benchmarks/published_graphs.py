@@ -67,7 +67,7 @@ def read_graph(path: Path) -> Profile:
         ),
         inseparable=(),
         loss=loss,
-        copy_cost=CopyCost(sizes_bytes=(), copy_s=()),
+        copy_cost=CopyCost(latency_s=0, s_per_byte=0),
         input_bytes=0,
         peak_memory_bytes=None,
         whole_step_s=total_s,

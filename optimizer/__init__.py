@@ -7,5 +7,5 @@
 #   planning/    the models to plan for, and plans by name: optimized, the six schemes, other planners
 #   search/      the best split: candidates for cuts, what stages between them cost, one recurrence
 #   costs/       a profile as integers, cuts and limits: the problem to solve
-#   plan/        the plan as data (a JSON file), the network it may be for
+#   plan/        the plan as data (a JSON file)
 #   schedule/    1F1B and others as lists of actions: proofs, room they need, simulation

@@ -48,7 +48,6 @@ KINDS = {
     "RunResult": Kind("run's result", "losses", "run"),
     "Comparison": Kind("comparison", "left_out", "compare"),
     "Verification": Kind("verification", "seed", "verify"),
-    "NetworkProfile": Kind("network profile", "links", "links", "--links"),
 }
 """The kinds of files, by the name of their class."""
 

@@ -9,7 +9,7 @@ from profiler.errors import FileError
 from profiler.files import KINDS, is_file, json_keys, unwritable
 
 OutputKind = Literal[
-    "profile", "plan", "run's result", "comparison", "network profile", "weights", "checkpoint", "log", "trace",
+    "profile", "plan", "run's result", "comparison", "weights", "checkpoint", "log", "trace",
     "drawing", "page",
 ]  # fmt: skip
 """What a file of ours holds."""

@@ -18,7 +18,7 @@ _ARGUMENTS = {
     f"--{name}": name
     for name in (
         "stages", "schedule", "channel", "cores", "precision", "slice", "partitions", "repeats", "method",
-        "links",
+        "link",
     )
 }  # fmt: skip
 """The argument that stands for an option."""

@@ -175,7 +175,7 @@ CLOCKS: tuple[Clock, ...] = ("wall", "virtual")
 Bar = tuple[Kind, int, float, float]
 """An action in a timeline: its kind, its minibatch, and when it started and ended, in seconds from the first start."""
 
-RUN_FORMAT_VERSION: Literal[14] = 14
+RUN_FORMAT_VERSION: Literal[15] = 15
 VERIFICATION_FORMAT_VERSION: Literal[10] = 10
 
 
@@ -210,7 +210,7 @@ class RunResult:
     losses: tuple[float | None, ...]
     stages: tuple[StageRun, ...]
     machine: Machine
-    format_version: Literal[14] = RUN_FORMAT_VERSION
+    format_version: Literal[15] = RUN_FORMAT_VERSION
 
     def as_file(self) -> dict[str, Any]:
         """Return what is kept: itself, and beside what each stage did, its figures."""

@@ -24,14 +24,13 @@ from commands import OPTIMIZE, Command
 from comparisons import comparison
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from networks import network_for
 from pipelines import SETTINGS, build, captured_of, plan_of
 from places import TESTS
 from runs import run_of
 from strategies import MACHINE, chain
 from trained import pipeline, plan_for
 
-from optimizer.plan import NetworkProfile, Plan
+from optimizer.plan import Plan
 from optimizer.planning import Planner
 from profiler.errors import FileError, StageplanError
 from profiler.execution import count_name, moment_name
@@ -104,7 +103,7 @@ def shown(path: Path, _folder: Path) -> None:
         assert bubbles_of(found)
         assert picture_of(found)
         assert trace_of(found)
-    elif not isinstance(found, NetworkProfile):
+    else:
         assert str(found)
         assert found._repr_html_()
 
@@ -114,9 +113,7 @@ PLAN_IT = ("--profile", "FILE", "--stages", "2", "--any-machine", "--quiet")
 
 @cache
 def kinds() -> dict[str, FileKind]:
-    alone = profile()
     residual = captured_of(small_models.Residual)
-    network = network_for(alone, [1, 2], [(1000, 1, 1)])  # type: ignore[list-item]
     made = comparison({"optimized": (20.0, 40.0), "end-load": (10.0, None)}, plain=(5.0, 6.0))
     json_ = mutations.mutated_json
     lines = mutations.mutated_lines
@@ -142,10 +139,6 @@ def kinds() -> dict[str, FileKind]:
             0.2,
         ),
         "run": FileKind(to_json(run_of("1f1b", 3, [1.0, 2.0])), json_, [shown], 0.5),
-        "links": FileKind(
-            to_json(network), json_,
-            [ran(OPTIMIZE, "--profile", "FOLDER/profile.json", "--any-machine", "--quiet", "--links", "FILE")],
-        ),
         "configuration": FileKind(
             (TOP / "configs" / "alexnet.yaml").read_bytes(), lines,
             [lambda path, _folder: config.load(path).rule],
@@ -184,7 +177,7 @@ def trained_on() -> Pipeline:
 
 
 NAMES = (
-    "profile", "plan", "plan to run", "comparison", "run", "links", "configuration", "study",
+    "profile", "plan", "plan to run", "comparison", "run", "configuration", "study",
     "checkpoint",
 )  # fmt: skip
 MOST_SECONDS, MOST_BYTES = 30, 4 << 30
@@ -276,8 +269,7 @@ CHANGES: list[tuple[str, Callable[[Value], object]]] = [
     ("plan", lambda v: v.update(bottleneck_s=v["bottleneck_s"] * 2)),
     ("comparison", lambda v: v["contenders"][0]["runs"][0].update(throughput_samples_per_s=99.0)),
     ("run", lambda v: v.update(comparable=False)),
-    ("links", lambda v: v["links"][0]["down_s"].reverse()),
-    ("links", lambda v: v.pop("sha256")),
+    ("plan", lambda v: v.pop("sha256")),
 ]
 
 
@@ -288,14 +280,14 @@ def test_a_change_by_hand_is_told_where_the_file_is_read(
     value = json.loads(kinds()[name].content)
     path = folder / "odd.json"
     path.write_text(json.dumps(value))
-    assert load(path) if name != "links" else read_json(path, NetworkProfile), "spaced in another way"
+    assert load(path), "spaced in another way"
     change(value)
     path.write_text(json.dumps(value))
     with pytest.raises(
         FileError,
         match=r"odd.json (was changed after it was written|lacks the sha256 of its content); make it anew with",
     ):
-        read_json(path, NetworkProfile) if name == "links" else load(path)
+        load(path)
 
 
 FOUND = {
@@ -312,7 +304,7 @@ FOUND = {
 
 
 @pytest.mark.parametrize("content", FOUND.values(), ids=FOUND)
-@pytest.mark.parametrize("kind", [Profile, Plan, Comparison, RunResult, NetworkProfile])
+@pytest.mark.parametrize("kind", [Profile, Plan, Comparison, RunResult])
 def test_a_file_that_once_broke_something_is_refused(content: bytes, kind: type[Any], tmp_path: Path) -> None:
     path = tmp_path / "found.json"
     path.write_bytes(content)

@@ -82,8 +82,6 @@ def _refuse_contradictions(options: PlanOptions) -> None:
         raise OptimizerError(f"{options.plot} is one file for the plan and the page; name two")
     if options.plot and options.plot.suffix != PAGE:
         raise OptimizerError(f"{options.plot} does not end in {PAGE}; name such a file with --plot")
-    if options.plot and options.links:
-        raise OptimizerError(f"the page {options.plot} knows equal cores only, and --links has others; leave one out")
 
 
 def _carry_out(models: "Models", name: str, schemes: Schemes, options: PlanOptions) -> object:
@@ -100,10 +98,10 @@ def _carry_out(models: "Models", name: str, schemes: Schemes, options: PlanOptio
         return plan
     if not quiet():
         cores = len(neighbouring_cores(usable_cores(options.cores or ()), plan.num_stages))
-        _show(plan, models, {name: plans[name] for name in schemes if name in plans}, None if options.links else cores)
+        _show(plan, models, {name: plans[name] for name in schemes if name in plans}, None if options.link else cores)
         if options.all:
             optimizer.report.show_partitions(plans, stdout())
-        if not options.links:
+        if not options.link:
             stdout().print(f"Next: {_next(plan, options, models.whole.profile.typed)}", soft_wrap=True)
     return None
 

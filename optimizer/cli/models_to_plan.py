@@ -8,7 +8,7 @@ import optimizer.planning
 from optimizer.cli.planned import named_base, profiles_of_forms
 from optimizer.cli.planning_options import PlanOptions
 from optimizer.errors import OptimizerError
-from optimizer.plan import EXACT, NetworkProfile
+from optimizer.plan import EXACT
 from optimizer.planning import model_request
 from optimizer.schedule import refuse_long
 from profiler.cli import configs, fresh_profile, note
@@ -26,10 +26,9 @@ if TYPE_CHECKING:
 
 def models_to_plan(options: PlanOptions) -> "Iterator[Models]":
     """Yield what plans for each model, in the forms asked for; measures what has no kept profile, one by one."""
-    network = read_json(options.links, NetworkProfile) if options.links else None
     plain_only = "" if options.method == EXACT else f"--method {options.method}"
     for config, profile in _wanted(options):
-        stages = options.stages or (len(network.ranks) if network else config.stages)
+        stages = options.stages or config.stages
         request = model_request(config.slice, config.precision, cut_after=options.cut_after, plain_only=plain_only)
         pace = options.pace(stages)
         minibatches = config.minibatches(pace.update_every)
@@ -40,12 +39,10 @@ def models_to_plan(options: PlanOptions) -> "Iterator[Models]":
             minibatches=minibatches,
             pace=pace,
             memory_limit_bytes=options.memory_limit_bytes,
-            network=network,
+            link=options.link,
         )
-        base = form_named(config.slice, config.precision) if network else named_base(config)
-        own = profile or fresh_profile(config, base)
-        one_form = profile or network  # for either is of one form of the model
-        yield optimizer.planning.models_of(own, planner, request, *([] if one_form else [profiles_of_forms(config)]))
+        own = profile or fresh_profile(config, named_base(config))
+        yield optimizer.planning.models_of(own, planner, request, *([] if profile else [profiles_of_forms(config)]))
 
 
 def _wanted(options: PlanOptions) -> list[tuple[Config, Profile | None]]:

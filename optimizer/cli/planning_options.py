@@ -6,10 +6,11 @@ from pathlib import Path
 from typing import Annotated, ClassVar
 
 from optimizer.plan import EXACT
-from optimizer.planning import OTHER_PLANNERS, cut_named
+from optimizer.planning import OTHER_PLANNERS, cut_named, link_of
 from optimizer.schedule import FLUSH_EVERY, PLAIN_1F1B, SCHEDULES, Pace, ScheduleName
 from profiler.cli import CommonOptions, option, positive, size, switch
 from profiler.errors import ConfigError
+from profiler.profile import CopyCost
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,6 +51,17 @@ def names(text: str) -> tuple[str, ...]:
         raise argparse.ArgumentTypeError(str(error)) from error
 
 
+def network(text: str) -> CopyCost:
+    """Parse a network's speed and latency."""
+    try:
+        mbit_per_s, latency_ms = map(float, text.split(","))
+        return link_of(mbit_per_s, latency_ms)
+    except (ConfigError, ValueError) as error:
+        raise argparse.ArgumentTypeError(
+            f"'{text}' is not a network's Mbit/s above 0 and its latency in ms, such as 100,0.2"
+        ) from error
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlanOptions(PlanningOptions):
     """The options of ``python -m optimizer``."""
@@ -69,9 +81,8 @@ class PlanOptions(PlanningOptions):
     memory_limit_bytes: Annotated[
         int | None, option("what a stage may take", "--memory-limit", under="split", type=size, metavar="2GiB")
     ] = None
-    links: Annotated[
-        Path | None,
-        option("plan for the ranks that links measured", under="more", type=Path, metavar="FILE"),
+    link: Annotated[
+        CopyCost | None, option("the network between hosts", under="more", type=network, metavar="MBIT/S,MS")
     ] = None
     batches: Annotated[int | None, option("minibatches that predictions are for", type=positive, metavar="N")] = None
     any_machine: Annotated[bool, switch("take --profile wherever it was measured", under="more")] = False

@@ -8,7 +8,6 @@ if TYPE_CHECKING:
     from optimizer.costs.costs import NANOSECONDS, Costs, copy_ns, costs_of, nanoseconds
     from optimizer.costs.cuts import forced_cuts, names_of
     from optimizer.costs.ideals import members_of, prefixes, rank
-    from optimizer.costs.network import network_of
     from optimizer.costs.problem import Problem
     from optimizer.costs.rounds import Rounds
 else:

@@ -7,7 +7,7 @@ For ideals J ⊂ I, the stage of the layers I∖J costs, per minibatch,
 
 where activations(I) are the values made in I, or put into the model, and read outside of I, the heads always, for the
 loss is in the last stage: a value that is read far downstream crosses every cut in between and is counted at each
-(relayed). Copying is the sender's cost; receiving in shared memory costs nothing. So a cost is a difference of two
+(relayed). Copying is the sender's cost, over a network too; receiving costs nothing. So a cost is a difference of two
 prefix sums, others for the last stage, plus one term for either cut.
 
 What updates cost a minibatch depends on the schedule (``Pace.price``): with an update every m minibatches an m-th of
@@ -22,7 +22,6 @@ Source: the cost model of PipeDream (SOSP 2019, section 3.1) with the update and
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from fractions import Fraction
 
 from optimizer.costs.ideals import blocks
 from optimizer.schedule import PLAIN_1F1B, Pace
@@ -112,11 +111,11 @@ class Costs:
         )
 
 
-def costs_of(profile: Profile, pace: Pace = PLAIN_1F1B, factor: Fraction = Fraction(1)) -> Costs:
-    """Convert what a model costs to integers, as the schedule pays it, at ``factor`` times its times."""
+def costs_of(profile: Profile, pace: Pace = PLAIN_1F1B) -> Costs:
+    """Convert what a model costs to integers, as the schedule pays it."""
 
     def times_ns(times_s: Iterable[float]) -> tuple[int, ...]:
-        return tuple(round(nanoseconds(own_s) * factor) for own_s in times_s)
+        return tuple(map(nanoseconds, times_s))
 
     position = {layer.name: index for index, layer in enumerate(profile.layers)}
     edges = [(position[edge.source], position[edge.target]) for edge in profile.edges if edge.source != INPUT]
@@ -137,7 +136,7 @@ def costs_of(profile: Profile, pace: Pace = PLAIN_1F1B, factor: Fraction = Fract
         in_place_ns=times_ns(layer.update_in_place_s for layer in layers),
         loss_forward_ns=loss_forward_ns,
         loss_backward_ns=loss_backward_ns,
-        values=_values(profile, position, factor),
+        values=_values(profile, position),
         momenta=profile.momenta,
         heap_bytes=profile.heap_bytes,
     )
@@ -148,7 +147,7 @@ def _in_backward(more_ns: Sequence[int], backward_ns: Sequence[int]) -> tuple[in
     return tuple(max(-own_ns, more) for own_ns, more in zip(backward_ns, more_ns, strict=True))
 
 
-def _values(profile: Profile, position: Mapping[str, int], factor: Fraction) -> tuple[Value, ...]:
+def _values(profile: Profile, position: Mapping[str, int]) -> tuple[Value, ...]:
     readers = dict.fromkeys([INPUT, *position], 0)
     for edge in profile.edges:
         if edge.kind == "data":
@@ -163,8 +162,8 @@ def _values(profile: Profile, position: Mapping[str, int], factor: Fraction) -> 
             readers=readers[name],
             output_bytes=output,
             gradient_bytes=gradient,
-            copy_output_ns=round(copy_ns(profile.copy_cost, output) * factor),
-            copy_gradient_ns=round(copy_ns(profile.copy_cost, gradient) * factor),
+            copy_output_ns=copy_ns(profile.copy_cost, output),
+            copy_gradient_ns=copy_ns(profile.copy_cost, gradient),
             maker=0 if name == INPUT else 1 << position[name],
         )
         for name in [INPUT, *position]
@@ -181,5 +180,5 @@ def nanoseconds(seconds: float) -> int:
 
 
 def copy_ns(copy_cost: CopyCost, size: int) -> int:
-    """Return what copying ``size`` bytes into a slot costs."""
+    """Return what sending ``size`` bytes costs."""
     return nanoseconds(copy_cost.seconds(size))

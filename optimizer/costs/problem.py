@@ -4,7 +4,6 @@ from dataclasses import dataclass
 
 from optimizer.costs.costs import Costs
 from optimizer.costs.ideals import members_of
-from optimizer.costs.network import Network
 from optimizer.schedule import Factors, Schedule, factors
 
 
@@ -22,7 +21,6 @@ class Problem:
     minibatches: int
     memory_limit_bytes: int | None = None
     forced: tuple[int, ...] = ()
-    network: Network | None = None
 
     @property
     def factors(self) -> list[Factors]:
@@ -43,19 +41,7 @@ class Problem:
 
     @property
     def simple_bound_ns(self) -> int:
-        """max(total ÷ stages, largest block), updates as they are cheapest, which no split can fall below.
-
-        Ranks count as so many cores of the profile's kind as their speeds add up to, less what rounding may have taken.
-        """
-        costs = self.costs
-        least_ns = costs.least_ns
-        parts_ns = [sum(least_ns[at] for at in members_of(members)) for members, _ in costs.parts]
-        if self.network:
-            factors = self.network.factors
-            even_ns = sum(parts_ns) / sum(1 / factor for factor in factors)
-            return max(0, int(max(even_ns, max(parts_ns) * min(factors))) - 4 * len(costs.layers))
+        """max(total ÷ stages, largest block), updates as they are cheapest, which no split can fall below."""
+        least_ns = self.costs.least_ns
+        parts_ns = [sum(least_ns[at] for at in members_of(members)) for members, _ in self.costs.parts]
         return max(-(-(sum(parts_ns) + self.costs.loss_ns) // self.stages), *parts_ns)
-
-    def costs_at(self, stage: int) -> Costs:
-        """Return what layers cost where a stage runs."""
-        return self.network.costs[stage] if self.network else self.costs

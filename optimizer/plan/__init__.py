@@ -1,4 +1,4 @@
-"""The plan as data, and the network that one may be for."""
+"""The plan as data."""
 
 from typing import TYPE_CHECKING
 
@@ -6,7 +6,6 @@ from profiler.public import on_demand
 
 if TYPE_CHECKING:
     from optimizer.plan.forecast import scheduled, timeline, waiting_words
-    from optimizer.plan.network import Link, NetworkProfile, RankFacts
     from optimizer.plan.noise import most_simulated
     from optimizer.plan.plan import (
         BOUNDED,

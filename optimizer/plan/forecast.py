@@ -55,14 +55,14 @@ def predict(stages: Sequence[Stage], batch_size: int, schedule: Schedule) -> Pre
         minibatches=schedule.minibatches,
         throughput_samples_per_s=steady,
         makespan_s=makespan_s(spans),
-        expected=expected_throughput(stages, schedule, costs, _messages(stages), steady),
+        expected=expected_throughput(stages, schedule, costs, steady),
     )
 
 
 def timeline(stages: Sequence[Stage], schedule: Schedule) -> list[list[Span]]:
     """Return when each stage does what, if it is priced for the schedule."""
     durations = by_kind(_durations(stages, schedule))
-    return simulate(schedule.pace, len(stages), schedule.minibatches, durations, *_messages(stages))
+    return simulate(schedule.pace, len(stages), schedule.minibatches, durations)
 
 
 def _durations(stages: Sequence[Stage], schedule: Schedule) -> list[Duration]:
@@ -76,11 +76,6 @@ def _durations(stages: Sequence[Stage], schedule: Schedule) -> list[Duration]:
         )
         for stage, later_s in zip(stages, later, strict=True)
     ]
-
-
-def _messages(stages: Sequence[Stage]) -> tuple[list[float], list[float]]:
-    """Return what messages take down to the next stage, and up from it."""
-    return [stage.message_down_s for stage in stages], [stage.message_up_s for stage in stages]
 
 
 LEAST = 0.02

@@ -48,7 +48,6 @@ def expected_throughput(
     stages: Sequence[Stage],
     schedule: Schedule,
     durations_s: Durations,
-    ways: tuple[Sequence[float], Sequence[float]],
     steady_samples_per_s: float,
 ) -> Expected | None:
     """Return the throughput of unsteady stages, given that of steady ones; None where nothing says how unsteady.
@@ -57,7 +56,6 @@ def expected_throughput(
         stages: With their noise and ease.
         schedule: What runs.
         durations_s: What each action takes as profiled.
-        ways: What messages take, down and up.
         steady_samples_per_s: What stages give that are always as they are at their ease.
     """
     rounds = {len(stage.noise) for stage in stages}
@@ -66,7 +64,7 @@ def expected_throughput(
     short = replace(schedule, minibatches=min(schedule.minibatches, most_simulated(schedule.pace, len(stages))))
 
     def rate(duration_s: Durations) -> float:
-        return throughput(short, simulate(short.pace, len(stages), short.minibatches, duration_s, *ways), 1)
+        return throughput(short, simulate(short.pace, len(stages), short.minibatches, duration_s), 1)
 
     ease, alone = [stage.ease for stage in stages], [stage.alone for stage in stages]
     usual = rate(_times(durations_s, ease))

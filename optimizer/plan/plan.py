@@ -10,7 +10,6 @@ from typing import Annotated, ClassVar, Literal
 from msgspec import Meta
 
 from optimizer.errors import OptimizerError
-from optimizer.plan.network import NetworkProfile
 from optimizer.schedule import Pace, Schedule, ScheduleName, schedule_of
 from profiler.profile import (
     FP32,
@@ -32,7 +31,7 @@ Difference = Annotated[float, Meta(ge=-1e6, le=1e6)]
 """Seconds, below 0 where something takes less."""
 EXACT, BOUNDED = "exact", "bounded"
 """Methods of the best split: proven, or not."""
-FORMAT_VERSION: Literal[19] = 19
+FORMAT_VERSION: Literal[20] = 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,8 +72,6 @@ class Stage:
             version only.
         send_forward_s: Copying activations to the next stage; likewise ``send_backward_s``, gradients to the one
             before. What comes in is computed on where it arrives.
-        message_down_s: What activations take over the link to the next stage; nothing in shared memory. Likewise
-            ``message_up_s`` for the gradients that come back.
         boundary: The values that cross the cut behind this stage, relayed ones included.
         memory_bytes: Predicted peak above an empty process.
         alone: What it takes beside no busy core, of what it costs; ``ease``, beside the other stages, which are busy
@@ -95,8 +92,6 @@ class Stage:
     update_in_place_s: Seconds
     send_forward_s: Seconds
     send_backward_s: Seconds
-    message_down_s: Seconds
-    message_up_s: Seconds
     send_bytes: Bytes
     boundary: tuple[Name, ...]
     memory_bytes: Bytes
@@ -166,11 +161,10 @@ class Plan(Shown):
             many a stage may hold between its two parts of a backward, where that is split; ``meets``, whether stages
             wait for each other before an update.
         planned_for: The schedule that the split was searched for, and that bottleneck and bound are about.
-        bottleneck_s: The largest stage's ``total_s``, over a network with the messages that it sends.
+        bottleneck_s: The largest stage's ``total_s``.
         lower_bound_s: No legal split has a smaller bottleneck than this.
         cut_after: The cuts that were forced, each by the layers it stands directly behind; legal splits have them.
-        neighbours: Beside how many busy cores its costs were taken; over a network, each rank has a machine
-            of its own.
+        neighbours: Beside how many busy cores its costs were taken.
     """
 
     model: Name
@@ -194,9 +188,8 @@ class Plan(Shown):
     lower_bound_s: Seconds
     memory_limit_bytes: Bytes | None = None
     cut_after: tuple[tuple[str, ...], ...] = ()
-    network: NetworkProfile | None = None
     neighbours: Count = 0
-    format_version: Literal[19] = FORMAT_VERSION
+    format_version: Literal[20] = FORMAT_VERSION
     table: ClassVar[str] = "optimizer.report.plan_table:show_plan"
 
     @property

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
         refuse_limits,
     )
     from optimizer.planning.partitions import plan_for, plans_for
-    from optimizer.planning.planner import Planner
+    from optimizer.planning.planner import Planner, link_of
     from optimizer.planning.schemes import Schemes, load_schemes, scheme_cuts
 else:
     __getattr__ = on_demand(__name__)

@@ -5,7 +5,7 @@ from dataclasses import replace
 from itertools import pairwise
 
 from optimizer.costs import NANOSECONDS, Problem, Rounds, members_of, names_of
-from optimizer.plan import NetworkProfile, Plan, Prediction, Stage, StageBytes, scheduled
+from optimizer.plan import Plan, Prediction, Stage, StageBytes, scheduled
 from optimizer.schedule import schedule_of
 from optimizer.search import Solution, bottleneck_ns
 from profiler.profile import Profile
@@ -19,7 +19,6 @@ def plan_of(
     *,
     method: str,
     rounds: Rounds,
-    network: NetworkProfile | None = None,
 ) -> Plan:
     """Return the plan of a split.
 
@@ -30,14 +29,13 @@ def plan_of(
         best: The best split of the same problem, which says how good this one is.
         method: How the split was found.
         rounds: How unsteady the model's layers were, and what they take beside none.
-        network: What the problem's network comes from.
     """
     pace = problem.costs.pace
     stages = tuple(_stage(problem, index, ends) for index, ends in enumerate(pairwise(bounds)))
     stages = tuple(
         replace(
             stage,
-            alone=1.0 if network else rounds.alone(stage.layers, last=index == problem.stages - 1),
+            alone=rounds.alone(stage.layers, last=index == problem.stages - 1),
             noise=rounds.factors(stage.layers, last=index == problem.stages - 1),
         )
         for index, stage in enumerate(stages)
@@ -64,8 +62,7 @@ def plan_of(
         lower_bound_s=best.lower_bound_ns / NANOSECONDS,
         memory_limit_bytes=problem.memory_limit_bytes,
         cut_after=tuple(tuple(names_of(problem.costs, ideal)) for ideal in problem.forced),
-        network=network,
-        neighbours=0 if network else profile.neighbours,
+        neighbours=profile.neighbours,
     )
     return scheduled(unpriced, schedule_of(pace, len(stages), problem.minibatches))
 
@@ -73,7 +70,7 @@ def plan_of(
 def _stage(problem: Problem, index: int, ends: tuple[int, int]) -> Stage:
     """Return a stage without what the schedule says: what updates cost a minibatch, and what it holds."""
     before, through = ends
-    costs, members = problem.costs_at(index), members_of(through & ~before)
+    costs, members = problem.costs, members_of(through & ~before)
     last = index == problem.stages - 1
     forward_ns = sum(costs.forward_ns[at] for at in members) + (costs.loss_forward_ns if last else 0)
     backward_ns = sum(costs.backward_ns[at] for at in members) + (costs.loss_backward_ns if last else 0)
@@ -83,7 +80,6 @@ def _stage(problem: Problem, index: int, ends: tuple[int, int]) -> Stage:
     beside_ns, in_place_ns = (sum(times[at] for at in members) for times in (costs.beside_ns, costs.in_place_ns))
     activation_bytes, gradient_bytes = sum(one.output_bytes for one in down), sum(one.gradient_bytes for one in down)
     frozen, learning, saved, left, casts = costs.bytes_of(members)
-    network = None if last else problem.network
     return Stage(
         layers=tuple(costs.layers[at].name for at in members),
         forward_s=forward_ns / NANOSECONDS,
@@ -97,8 +93,6 @@ def _stage(problem: Problem, index: int, ends: tuple[int, int]) -> Stage:
         update_in_place_s=in_place_ns / NANOSECONDS,
         send_forward_s=send_forward_ns / NANOSECONDS,
         send_backward_s=send_backward_ns / NANOSECONDS,
-        message_down_s=network.down[index].message_ns(activation_bytes) / NANOSECONDS if network else 0.0,
-        message_up_s=network.up[index].message_ns(gradient_bytes) / NANOSECONDS if network else 0.0,
         send_bytes=activation_bytes + sum(value.gradient_bytes for value in up),
         boundary=tuple(value.name for value in down),
         memory_bytes=0,

@@ -3,11 +3,11 @@
 from collections.abc import Sequence
 from typing import Annotated
 
-from optimizer.plan import EXACT, NetworkProfile, Plan
+from optimizer.plan import EXACT, Plan
 from optimizer.planning.models import Models, cut_named
 from optimizer.planning.naming import partition_of, refuse_limits
 from optimizer.planning.partitions import plan_for
-from optimizer.planning.planner import Planner
+from optimizer.planning.planner import Planner, link_of
 from optimizer.planning.schemes import load_schemes
 from optimizer.schedule import ASYNCHRONOUS, ScheduleName, pace_of
 from profiler.profile import Profile
@@ -19,11 +19,11 @@ from profiler.settings import usual_minibatches
 def plan(
     profile: Annotated[Profile, Hint("make one with stageplan.profile(model, sample)")],
     *,
-    stages: Annotated[Count, Hint("write stages=4")] | None = None,
+    stages: Annotated[Count, Hint("write stages=4")] = 4,
     method: str = EXACT,
     memory_limit_bytes: Annotated[Count, Hint("write memory_limit_bytes=2 << 30 for 2 GiB, say")] | None = None,
     cut_after: Annotated[Sequence[str], Hint("write cut_after=['features.5'], say")] = (),
-    links: Annotated[NetworkProfile, Hint("load one with stageplan.load('links.json')")] | None = None,
+    link: Annotated[tuple[float, float], Hint("write link=(100, 0.2) for 100 Mbit/s and 0.2 ms")] | None = None,
     minibatches: Count | None = None,
     schedule: ScheduleName = ASYNCHRONOUS,
     update_every: Count | None = None,
@@ -34,11 +34,11 @@ def plan(
 
     Args:
         profile: What the layers cost.
-        stages: One a core; None: as many as ranks in ``links``, or 4.
+        stages: One a core.
         method: ``exact``, the name of a scheme, or of another planner.
         memory_limit_bytes: What each stage may take; None: any amount.
         cut_after: Forced cuts, each by the layer that it stands directly behind, or by several as ``"a,b"``.
-        links: The ranks that the stages are going to run on, and the links between them; None: cores of one machine.
+        link: Mbit/s and latency in ms of the network between stages on several hosts; None: cores of one machine.
         minibatches: How many the predictions are for; None: 12, or as many as four updates take.
         schedule: What a stage does next, which the plan is for.
         update_every: How many minibatches an update takes, where several share one; None: as many as usual.
@@ -46,21 +46,20 @@ def plan(
     Raises:
         PartitionError: The model cannot be cut into so many stages.
         ConfigError: An argument cannot be what it is, or the schedule cannot run with so few minibatches an update.
-        OptimizerError: There is no such method, it does not know the limits, or the links are of something else.
+        OptimizerError: There is no such method, or it does not know the limits.
         InfeasibleError: No split keeps the limit on memory.
     """
-    count = stages or (len(links.ranks) if links else 4)
-    schemes, pace = load_schemes(), pace_of(schedule, count, update_every)
+    schemes, pace = load_schemes(), pace_of(schedule, stages, update_every)
     partition = partition_of(method, schemes)
     groups = [cut_named(names) for names in cut_after]
     refuse_limits(method, {"--cut-after": groups, "--memory-limit": memory_limit_bytes})
     planner = Planner(
         profile,
-        stages=count,
+        stages=stages,
         minibatches=minibatches or usual_minibatches(pace.update_every),
         pace=pace,
         memory_limit_bytes=memory_limit_bytes,
         cut_after=groups,
-        network=links,
+        link=link_of(*link) if link else None,
     )
     return plan_for(partition, Models(planner), schemes)

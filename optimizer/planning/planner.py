@@ -1,5 +1,6 @@
 """From a profile to plans: the best split, the splits of the schemes, each with what it is predicted to give."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import cached_property
@@ -11,20 +12,29 @@ from optimizer.costs import (
     Rounds,
     costs_of,
     forced_cuts,
-    network_of,
     prefixes,
 )
-from optimizer.errors import OptimizerError, PartitionError, ProfileError
-from optimizer.plan import BOUNDED, EXACT, NetworkProfile, Plan
+from optimizer.errors import PartitionError, ProfileError
+from optimizer.plan import BOUNDED, EXACT, Plan
 from optimizer.planning.assemble_plan import plan_of
 from optimizer.planning.schemes import scheme_cuts
-from optimizer.schedule import ASYNCHRONOUS, PLAIN_1F1B, Pace
+from optimizer.schedule import PLAIN_1F1B, Pace
 from optimizer.search import Candidates, Solution, candidates_of, solve, why_none
-from profiler.profile import Profile
+from profiler.errors import ConfigError
+from profiler.profile import CopyCost, Profile
 from profiler.report import counted
 
 MOST_LAYERS = 4_000
 """What stages cost is a matrix with a row and a column for each candidate."""
+
+
+def link_of(mbit_per_s: float, latency_ms: float) -> CopyCost:
+    """Return what sending costs over a network of so many Mbit/s, latency in milliseconds."""
+    if not (0 < mbit_per_s < math.inf and 0 <= latency_ms < math.inf):
+        raise ConfigError(
+            f"no network has {mbit_per_s} Mbit/s and {latency_ms} ms; give a speed above 0, and a latency"
+        )
+    return CopyCost(latency_s=latency_ms / 1e3, s_per_byte=8e-6 / mbit_per_s)
 
 
 class Planner:
@@ -39,7 +49,7 @@ class Planner:
         pace: Pace = PLAIN_1F1B,
         memory_limit_bytes: int | None = None,
         cut_after: Sequence[Sequence[str]] = (),
-        network: NetworkProfile | None = None,
+        link: CopyCost | None = None,
     ) -> None:
         """Check the profile, and fix what all its plans have in common.
 
@@ -50,10 +60,9 @@ class Planner:
             pace: The schedule that they are for, and that the best split is searched for.
             memory_limit_bytes: What each stage of the best split may take.
             cut_after: The layers directly behind which the best split has to have a cut, a group for each cut.
-            network: The ranks that the stages are going to run on, and the links between them.
+            link: What sending costs where stages are on several hosts; None: what copying cost when it was profiled.
         """
-        if network and pace != PLAIN_1F1B:
-            raise OptimizerError(f"plans over links are for {ASYNCHRONOUS} only, not for {pace.words}; leave one out")
+        profile = replace(profile, copy_cost=link or profile.copy_cost)
         self.profile, self.stages, self.minibatches = profile, stages, minibatches
         if len(profile.layers) > MOST_LAYERS:
             raise ProfileError(
@@ -75,14 +84,7 @@ class Planner:
                 f"{len(forced)} forced cuts need {len(forced) + 1} stages; use --stages {len(forced) + 1} or more, or "
                 "fewer --cut-after"
             )
-        self._network_profile = network
-        if network and len(network.ranks) != stages:
-            raise OptimizerError(
-                f"the network profile is of {len(network.ranks)} ranks and {stages} stages are wanted; use --stages "
-                f"{len(network.ranks)}, or measure one of {stages} ranks"
-            )
-        integers = network_of(network, profile, pace) if network else None
-        self.free = Problem(self.costs, stages, minibatches, network=integers)
+        self.free = Problem(self.costs, stages, minibatches)
         self._limited = replace(self.free, memory_limit_bytes=memory_limit_bytes, forced=forced)
 
     @cached_property
@@ -179,15 +181,7 @@ class Planner:
         return Rounds(self.profile)
 
     def _plan(self, method: str, problem: Problem, bounds: Sequence[int], best: Solution) -> Plan:
-        return plan_of(
-            self.profile,
-            problem,
-            bounds,
-            best,
-            method=method,
-            rounds=self._rounds,
-            network=self._network_profile,
-        )
+        return plan_of(self.profile, problem, bounds, best, method=method, rounds=self._rounds)
 
     def _solved(self, problem: Problem, candidates: Candidates) -> Solution:
         solution = solve(problem, candidates)

@@ -55,14 +55,14 @@ def show_plan(
     table = ResultTable(
         "",
         ("stage", "layers", "of time", "total ms", "RAM MiB", "sent MiB"),
-        words=("stage", "layers") if plan.network else ("layers",),
+        words=("layers",),
         compact=True,
     )
     total_s = sum(stage.total_s for stage in plan.stages) or 1.0
     for index, stage in enumerate(plan.stages):
         slowest = stage.total_s == max(other.total_s for other in plan.stages)
         table.add_row(
-            _place(plan, index),
+            str(index),
             f"{stage.layers[0]} … {stage.layers[-1]}",
             f"{stage.total_s / total_s:.0%}",
             Text(ms(stage.total_s), style="bold" if slowest else ""),
@@ -136,8 +136,7 @@ def show_gain(
     if plan.num_stages == 1 or _too_loud(plan, planner.profile, alone):
         return
     most, costliest = _ceiling(planner, alone)
-    times = promised(plan) * alone.lone_core_s / plan.batch_size
-    times = times if plan.network else min(times, most)  # ranks may be quicker than the profile's core
+    times = min(most, promised(plan) * alone.lone_core_s / plan.batch_size)
     said = [f"{times:.2f} times one core"] if times else []
     if best := _best_of(rivals):
         rules = counted(len(rivals), "rule") + " of thumb"
@@ -146,8 +145,7 @@ def show_gain(
         console.print(f"That is {' and '.join(said)}; --all lists each.")
     if 0 < times < 1 - EQUAL:
         console.print("Do not split: one core is expected to be faster.")
-    if not plan.network:
-        console.print(_bound(most, costliest, plan.num_stages))
+    console.print(_bound(most, costliest, plan.num_stages))
 
 
 def promised(plan: Plan) -> float:
@@ -158,11 +156,6 @@ def promised(plan: Plan) -> float:
 def _best_of(plans: Mapping[str, Plan]) -> str:
     """Return the name of the plan that promises most; nothing where there is none."""
     return max(plans, key=lambda name: promised(plans[name]), default="")
-
-
-def _place(plan: Plan, index: int) -> str:
-    """Return a stage's number, and over links its host."""
-    return f"{index} on {plan.network.ranks[index].host}" if plan.network else str(index)
 
 
 def show_partitions(plans: Mapping[str, Plan], console: "Console") -> None:
@@ -202,11 +195,10 @@ def _together(plans: Mapping[str, Plan]) -> list[tuple[list[str], Plan]]:
 def _cannot_be(plan: Plan, profile: Profile) -> bool:
     """Say whether a plan promises more than a core for each stage could give: its profile was too loud to tell.
 
-    Never of a plan over a network, or of one that updates less often than one core does: these cannot be compared.
+    Never of one that updates less often than one core does: these cannot be compared.
     """
     times = promised(plan) * profile.lone_core_s / plan.batch_size
-    comparable = not plan.network and plan.update_every == 1  # for one core updates after each minibatch
-    return comparable and times > MOST_TIMES * plan.num_stages
+    return plan.update_every == 1 and times > MOST_TIMES * plan.num_stages
 
 
 def _ceiling(planner: Planner, alone: Profile) -> tuple[float, list[str]]:

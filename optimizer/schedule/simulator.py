@@ -41,14 +41,7 @@ def by_kind(stages: Sequence[Duration]) -> Durations:
     return lambda stage, kind, _minibatch: times_s[stage][kind]
 
 
-def simulate(  # noqa: PLR0917 - who runs, how long it takes, and the ways between
-    pace: Pace,
-    stages: int,
-    minibatches: int,
-    duration_s: Durations,
-    down_s: Sequence[float] = (),
-    up_s: Sequence[float] = (),
-) -> list[list[Span]]:
+def simulate(pace: Pace, stages: int, minibatches: int, duration_s: Durations) -> list[list[Span]]:
     """Return each stage's spans, in the order in which it ran; time starts at 0.
 
     Args:
@@ -56,13 +49,10 @@ def simulate(  # noqa: PLR0917 - who runs, how long it takes, and the ways betwe
         stages: How many stages there are.
         minibatches: How many go through.
         duration_s: What each action takes.
-        down_s: For each stage, what its activations take to the next one; nothing where stages share memory.
-        up_s: For each stage, what gradients take to it from the next one.
     """
     last = stages - 1
     progress = [Progress(pace, stages, stage, minibatches) for stage in range(stages)]
     arrived: list[dict[tuple[Kind, int], float]] = [{} for _ in range(stages)]
-    ways = {"F": _Ways(down_s, stages), "B": _Ways(up_s, stages)}
     free_s = [0.0] * stages
     spans: list[list[Span]] = [[] for _ in range(stages)]
     wakes = [(0.0, stage) for stage in range(stages)]
@@ -94,10 +84,9 @@ def simulate(  # noqa: PLR0917 - who runs, how long it takes, and the ways betwe
             wakes += [(at_s, each) for each in range(stages)]
             heapq.heapify(wakes)
         other = stage + 1 if kind == "F" else stage - 1
-        if kind in ways and 0 <= other < stages:
-            at_s = ways[kind].arrival_s(min(stage, other), end_s)
-            arrived[other][kind, minibatch] = at_s
-            heapq.heappush(wakes, (at_s, other))
+        if kind in "FB" and 0 <= other < stages:
+            arrived[other][kind, minibatch] = end_s
+            heapq.heappush(wakes, (end_s, other))
     assert all(own.updated == minibatches for own in progress), "no order of these can stop"
     return spans
 
@@ -116,18 +105,3 @@ class _Meetings:
         came_s = self._came_s.setdefault(progress.due, [])
         came_s.append(end_s)
         return max(came_s) if len(came_s) == self._stages else None
-
-
-class _Ways:
-    """The ways that messages of one kind go, one over each cut; each carries one message after the other."""
-
-    def __init__(self, messages_s: Sequence[float], stages: int) -> None:
-        self._messages_s = messages_s or [0.0] * stages
-        self._free_s = [0.0] * stages
-
-    def arrival_s(self, cut: int, sent_s: float) -> float:
-        """Return when what is sent at ``sent_s`` over a cut arrives."""
-        if not self._messages_s[cut]:
-            return sent_s
-        self._free_s[cut] = max(sent_s, self._free_s[cut]) + self._messages_s[cut]
-        return self._free_s[cut]

@@ -63,8 +63,7 @@ def why_none(problem: Problem, candidates: Candidates, model: str) -> PartitionE
     needed = None if limit is None else smallest_limit(problem, candidates)
     if limit is None or needed is None:
         forced = " with these cuts forced" if problem.forced else ""
-        remedy = "measure links between fewer ranks" if problem.network else "use fewer --stages"
-        return PartitionError(f"{model} cannot be cut into {stages} stages{forced}; {remedy}")
+        return PartitionError(f"{model} cannot be cut into {stages} stages{forced}; use fewer --stages")
     return InfeasibleError(
         f"no split of {model} into {stages} stages was found that fits into {_size(limit)} a stage; use --memory-limit "
         f"{_mib(needed)} or more, or a smaller --batch-size"

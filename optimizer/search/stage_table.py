@@ -5,9 +5,8 @@ what crosses behind it two terms, down and up. So a stage's time is a difference
 
     cost[j, i] = work(I) − work(J) + down(I) + up(J)
 
-with the layers' weights in that stage (in the last one updates are in place under ``1f1b``); over links down and up
-hold the messages, too; and its memory likewise. Where there may be no such stage, the entry is ``NEVER``: J ⊄ I, or a
-forced cut lies in between.
+with the layers' weights in that stage (in the last one updates are in place under ``1f1b``); and its memory likewise.
+Where there may be no such stage, the entry is ``NEVER``: J ⊄ I, or a forced cut lies in between.
 """
 
 from collections.abc import Sequence
@@ -38,21 +37,16 @@ class StageTable:
     def time_ns(self, stage: int) -> Integers:
         """Return what a stage costs, in nanoseconds."""
         last = stage == self._problem.stages - 1
-        key = "time", stage if self._problem.network or last else 0
+        key = "time", int(last)
         if key not in self._kept:
-            self._kept[key] = self._time_keys(stage, last=last)
+            self._kept[key] = self._time_keys(last=last)
         return self.differences(*self._kept[key])
 
-    def _time_keys(self, stage: int, *, last: bool) -> tuple[Integers, Integers]:
-        costs, network = self._problem.costs_at(stage), self._problem.network
+    def _time_keys(self, *, last: bool) -> tuple[Integers, Integers]:
+        costs = self._problem.costs
         work = self.sums(costs.weights_ns(last=last))
         work[-1] += costs.loss_ns
         down, up = self._crossing_sums([(value.copy_output_ns, value.copy_gradient_ns) for value in costs.values])
-        down_bytes, up_bytes = self._bytes
-        if network and not last:
-            down = down + np.array([network.down[stage].message_ns(int(size)) for size in down_bytes])
-        if network and stage:
-            up = up + np.array([network.up[stage - 1].message_ns(int(size)) for size in up_bytes])
         return work + down, work - up
 
     def memory_bytes(self, stage: int) -> Integers:
@@ -100,7 +94,7 @@ class StageTable:
 
 
 def bottleneck_ns(problem: Problem, bounds: Sequence[int]) -> int:
-    """Return what the slowest stage of a split costs, over a network with the messages that it sends."""
+    """Return what the slowest stage of a split costs."""
     table = StageTable(problem, bounds)
     return max(int(table.time_ns(stage)[stage, stage + 1]) for stage in range(problem.stages))
 

@@ -141,13 +141,14 @@ def _layers(
     return tuple(records)
 
 
-SIZES_BYTES = tuple(4096 * 4**power for power in range(8))  # 4 KiB … 64 MiB
+SMALL_BYTES, LARGE_BYTES = 4 << 10, 16 << 20
 COPIES = 9
 
 
 def measure_copy_cost() -> CopyCost:
-    """Return the median time of a slot copy for each of ``SIZES_BYTES``, from memory that was just written."""
-    return CopyCost(sizes_bytes=SIZES_BYTES, copy_s=tuple(_copy_s(size) for size in SIZES_BYTES))
+    """Return what copies into a slot cost, from memory that was just written, by one small and one large."""
+    small_s, large_s = _copy_s(SMALL_BYTES), _copy_s(LARGE_BYTES)
+    return CopyCost(latency_s=small_s, s_per_byte=max(0.0, large_s - small_s) / LARGE_BYTES)
 
 
 def _copy_s(size: int) -> float:

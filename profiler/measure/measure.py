@@ -18,12 +18,11 @@ from profiler.measure.memory import Memory, peak_measured
 from profiler.measure.neighbours import busy_neighbours
 from profiler.measure.round_timer import RoundTimer
 from profiler.measure.stepper import stepper_for
-from profiler.measure.yardstick import plain_steps
 from profiler.profile import PLAIN_FORM, Profile
 from profiler.rounds import spend
 from profiler.settings import Config
 
-LEAST_STEPS, LEAST_PAIRS = 7, 3
+LEAST_PAIRS = 3
 
 
 def measure_profile(
@@ -86,26 +85,6 @@ def _refuse_other_layers(captured: Captured, memory: Memory | None) -> None:
             f"({len(captured.operations)} here, {memory.layers} there); let its factory build the same "
             "model each time"
         )
-
-
-def measure_step(
-    config: Config,
-    captured: Captured,
-    core: int,
-    budget_s: float,
-) -> float:
-    """Return the median of what a step takes, as a profile's ``whole_step_s`` is timed.
-
-    Args:
-        config: Model, batch size, input and update rule.
-        captured: The model.
-        core: The core to measure on.
-        budget_s: For how long to repeat the step, which is done seven times at least.
-    """
-    with _measuring(config.name, core):
-        stepper = stepper_for(captured, minibatch(config, captured), replace(config.rule, lr=0.0), 2)
-        stepper.warm_up()
-        return median(plain_steps(stepper, LEAST_STEPS, budget_s))
 
 
 def times_as_fast(

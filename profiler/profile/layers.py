@@ -107,23 +107,14 @@ class Edge:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CopyCost:
-    """The time that copying bytes into a neighbouring stage's slot costs the sender, as measured."""
+    """What it costs a stage to send a value to its neighbour: a latency, and a time for each byte."""
 
-    sizes_bytes: tuple[Bytes, ...]
-    copy_s: tuple[Seconds, ...]
+    latency_s: Seconds
+    s_per_byte: Seconds
 
     def seconds(self, size_bytes: int) -> float:
-        """Return the time to copy ``size_bytes`` into a slot: straight lines between and beyond the measured sizes.
-
-        Without measurements, copying costs nothing.
-        """
-        if size_bytes == 0 or not self.sizes_bytes:
-            return 0.0
-        import numpy as np  # here, for numpy takes as long to import as all else at start-up
-
-        if size_bytes > self.sizes_bytes[-1]:
-            return self.copy_s[-1] * size_bytes / self.sizes_bytes[-1]
-        return float(np.interp(size_bytes, np.array(self.sizes_bytes, dtype=float), np.array(self.copy_s)))
+        """Return the time to send ``size_bytes``; what has none is not sent."""
+        return self.latency_s + self.s_per_byte * size_bytes if size_bytes else 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

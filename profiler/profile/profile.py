@@ -26,7 +26,7 @@ from profiler.profile.layers import (
 from profiler.settings import BOUNDED_NORM
 from profiler.shown import Shown
 
-FORMAT_VERSION: Literal[18] = 18
+FORMAT_VERSION: Literal[19] = 19
 LOUD = 0.2
 """From which uncertainty on nothing can be said."""
 
@@ -85,7 +85,7 @@ class Profile(Shown):
     foreign_load: float
     measured_at: str
     typed: tuple[str, ...] = ()
-    format_version: Literal[18] = FORMAT_VERSION
+    format_version: Literal[19] = FORMAT_VERSION
     table: ClassVar[str] = "profiler.report.table:show_profile"
 
     @property

@@ -6,7 +6,7 @@ from typing import Any
 
 from profiler.cli import Parser, add_options, execute
 from profiler.commands import MODULES, command, typed_as
-from runtime.cli import compare, links, run, train, verify
+from runtime.cli import compare, run, train, verify
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,10 +34,6 @@ COMMANDS = {
     "verify": Command(
         "hold pipelines against a single-process replay, bit for bit", verify.VerifyOptions, verify.verify_all,
         ("--model alexnet --stages 2", "--plan plan.json"),
-    ),
-    "links": Command(
-        "measure ranks and the network between them, under torchrun", links.LinksOptions, links.links,
-        ("--model resnet50 -o links.json",),
     ),
 }  # fmt: skip
 

@@ -18,7 +18,6 @@ usage: stageplan COMMAND [options]
   run       run one plan
   train     train with a plan, and keep the weights
   verify    hold a pipeline against one process, bit for bit
-  links     measure the links between hosts
 
 stageplan COMMAND --help lists its options; stageplan --version prints the versions.
 """

@@ -22,7 +22,7 @@ from runtime.compare.ranking import Ranking, decided, ranking
 from runtime.compare.request import Request
 from runtime.results import Clock, is_comparable
 
-FORMAT_VERSION: Literal[18] = 18
+FORMAT_VERSION: Literal[19] = 19
 FEWEST_ROUNDS = 2
 """However clear the first round was, there is a second: one run may have met with anything."""
 
@@ -78,7 +78,7 @@ class Comparison(Shown):
     plain_step_s: Seconds
     whole_precision: Literal["fp32", "bf16"] = FP32
     contenders: Annotated[tuple[Contender, ...], Meta(min_length=2)]
-    format_version: Literal[18] = FORMAT_VERSION
+    format_version: Literal[19] = FORMAT_VERSION
     table: ClassVar[str] = "runtime.report.screen:show_comparison"
 
     def as_file(self) -> dict[str, Any]:

@@ -8,7 +8,6 @@ if TYPE_CHECKING:
     from runtime.hosts.agreement import agree, agree_on_plan, agree_on_weights
     from runtime.hosts.errand import Errand, exit_with
     from runtime.hosts.join import RANK_TIMEOUT_S, joined
-    from runtime.hosts.links import answer_messages, measure_links, sizes_of, time_messages
     from runtime.hosts.ranks import Ranks
     from runtime.hosts.session import Session
     from runtime.hosts.torchrun import placement, written_since_launch

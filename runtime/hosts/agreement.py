@@ -61,19 +61,6 @@ def agree_on_plan(session: Session, plan: Plan, config: Config, settings: Settin
             f"the plan has {len(plan.stages)} stages and there are {ranks} ranks; start as many with "
             f"--nnodes and --nproc-per-node, or plan for {ranks}"
         )
-    _refuse_other_hosts(session, plan)
-
-
-def _refuse_other_hosts(session: Session, plan: Plan) -> None:
-    """Refuse a plan that was made for the links between other hosts, or for these in another order."""
-    planned = plan.network.ranks if plan.network else ()
-    for member, wanted in zip(session.members, planned, strict=False):
-        if member.host != wanted.host:
-            raise InputError(
-                f"the plan was made for the links between {', '.join(rank.host for rank in planned)}, and rank "
-                f"{member.rank} runs on {member.host}, not on {wanted.host}; start the ranks in that order with "
-                "--node-rank, or measure the links again"
-            )
 
 
 def agree_on_weights(session: Session, model_digest: str, initial: "Mapping[str, Tensor]") -> None:

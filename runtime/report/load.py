@@ -2,22 +2,22 @@
 
 from pathlib import Path
 
-from optimizer.plan import NetworkProfile, Plan
+from optimizer.plan import Plan
 from profiler.files import read_kind
 from profiler.profile import Profile
 from profiler.python_arguments import python_face
 from runtime.compare import Comparison
 from runtime.results import RunResult
 
-Result = Profile | Plan | Comparison | RunResult | NetworkProfile
+Result = Profile | Plan | Comparison | RunResult
 
 
 @python_face
 def load(path: str | Path) -> Result:
-    """Read a profile, plan, comparison, run's result or network profile, as ``save`` or a command wrote it.
+    """Read a profile, plan, comparison, run's result, as ``save`` or a command wrote it.
 
     Raises:
         FileError: It cannot be read, or is none of them.
     """
-    result: Result = read_kind(Path(path), (Profile, Plan, Comparison, RunResult, NetworkProfile))
+    result: Result = read_kind(Path(path), (Profile, Plan, Comparison, RunResult))
     return result

@@ -5,7 +5,6 @@ from itertools import product
 
 import networkx as nx
 
-from optimizer.costs import copy_ns
 from optimizer.plan import Plan
 from optimizer.schedule import PLAIN_1F1B, Pace
 from profiler.profile import INPUT, Layer, Profile
@@ -23,6 +22,11 @@ def work_ns(layer: Layer, pace: Pace, *, last: bool) -> int:
     update = beside if pace.name == "1f1b" and not last else in_place
     split = max(round(layer.splitting_s * 1e9), -backward) if pace.name == "zero-bubble" else 0
     return forward + backward + round(max(adding, -backward) * (every - 1) / every + split) + round(update / every)
+
+
+def sending_ns(profile: Profile, size: int) -> int:
+    """What sending a value costs: a latency and a time a byte; nothing of one without bytes."""
+    return round((profile.copy_cost.latency_s + profile.copy_cost.s_per_byte * size) * 1e9) if size else 0
 
 
 def crossings(profile: Profile, stage_of: dict[str, int], stages: int) -> Iterator[tuple[int, int, int]]:
@@ -48,8 +52,8 @@ def stage_costs(
     costs[-1] += round(profile.loss.forward_s * 1e9) + round(profile.loss.backward_s * 1e9)
     sent = 0
     for cut, output, gradient in crossings(profile, stage_of, stages):
-        costs[cut] += copy_ns(profile.copy_cost, output)
-        costs[cut + 1] += copy_ns(profile.copy_cost, gradient)
+        costs[cut] += sending_ns(profile, output)
+        costs[cut + 1] += sending_ns(profile, gradient)
         sent += output + gradient
     return costs, sent
 

@@ -1,6 +1,6 @@
 """Hosts made of network namespaces on this machine: each has its own network, address and name.
 
-All hang on one bridge. Between hosts 1 and 2 there is a cable of its own, whose bandwidth can be limited.
+All hang on one bridge. Between hosts 1 and 2 there is a cable of its own.
 """
 
 import contextlib
@@ -90,24 +90,10 @@ class Hosts:
                 _on(host, "ip", "link", "set", link, "down")
 
     def limit(self, rate: str) -> None:
-        """Limit the cable between hosts 1 and 2, in both directions."""
-        for host in (1, 2):
-            _on(
-                host,
-                "tc",
-                "qdisc",
-                "replace",
-                "dev",
-                "cable",
-                "root",
-                "tbf",
-                "rate",
-                rate,
-                "burst",
-                "64kb",
-                "latency",
-                "2s",
-            )
+        """Limit every wire, in both directions."""
+        bucket = ("tbf", "rate", rate, "burst", "64kb", "latency", "2s")
+        for host, wire in [*((host, "eth0") for host in range(COUNT)), (1, "cable"), (2, "cable")]:
+            _on(host, "tc", "qdisc", "replace", "dev", wire, "root", *bucket)
 
     def left(self, patience_s: float = 5.0) -> list[str]:
         """Return the commands of the processes that are still there on any host after ``patience_s``.

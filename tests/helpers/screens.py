@@ -4,7 +4,6 @@ import io
 import sys
 from collections.abc import Callable
 from dataclasses import replace
-from fractions import Fraction
 from pathlib import Path
 
 if __name__ == "__main__":
@@ -12,19 +11,17 @@ if __name__ == "__main__":
 
 from comparisons import comparison
 from comparisons import plans as made_up
-from networks import network_for
 from places import TESTS
 from rich.console import Console
 from runs import run_of
 from strategies import MACHINE, chain
 
-from optimizer.plan import NetworkProfile, Plan
+from optimizer.plan import Plan
 from optimizer.planning import OPTIMIZED, Models, Planner, load_schemes, plans_for
 from optimizer.report import show_gain, show_partitions, show_plan
 from profiler.files import read_json
 from profiler.profile import CopyCost, Profile
 from profiler.report import show_profile
-from runtime.cli.links import show_links
 from runtime.cli.verify import show_verification
 from runtime.report import advice, show_comparison
 from runtime.results import Digests, PartitionVerification, Verification
@@ -47,7 +44,7 @@ def profile() -> Profile:
     )
     return replace(
         found, layers=layers, edges=edges, machine=MACHINE,
-        copy_cost=CopyCost(sizes_bytes=(1000, 100_000), copy_s=(1e-6, 1e-5)),
+        copy_cost=CopyCost(latency_s=1e-6, s_per_byte=1e-10),
     )  # fmt: skip
 
 
@@ -90,19 +87,6 @@ def compare(console: Console) -> None:
     show_comparison(found, console, then)
 
 
-def network() -> NetworkProfile:
-    return network_for(profile(), [Fraction(1)] * 4, [(90_000, 8, 8)] * 3)
-
-
-def links(console: Console) -> None:
-    show_links(network(), console)
-
-
-def over_links(console: Console) -> None:
-    planner = Planner(profile(), 4, 12, network=network())
-    show_plan(planner.optimized(), console)
-
-
 def verify(console: Console) -> None:
     digests = Digests(losses="0" * 64, weights="0123456789abcdef" * 4, buffers="0" * 64)
     whole = PartitionVerification(
@@ -124,8 +108,6 @@ SCREENS: dict[str, Callable[[Console], None]] = {
     "optimizer-all": every_planner,
     "compare": compare,
     "run": lambda console: show_run(run_of("1f1b", 12, [1.0, 1.2, 1.0, 1.0]), console),
-    "links": links,
-    "optimizer-links": over_links,
     "verify": verify,
 }
 

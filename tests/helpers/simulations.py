@@ -8,8 +8,8 @@ import networkx as nx
 from optimizer.schedule import Action, Duration, Schedule, Span, by_kind, simulate
 
 
-def simulated(schedule: Schedule, stages: Sequence[Duration], *ways: Sequence[float]) -> list[list[Span]]:
-    return simulate(schedule.pace, schedule.stages, schedule.minibatches, by_kind(stages), *ways)
+def simulated(schedule: Schedule, stages: Sequence[Duration]) -> list[list[Span]]:
+    return simulate(schedule.pace, schedule.stages, schedule.minibatches, by_kind(stages))
 
 
 def orders(spans: Sequence[Sequence[Span]]) -> list[list[Action]]:

@@ -14,8 +14,8 @@ MACHINE = Machine(
     cpu="test", physical_cores=4, logical_cores=4, instructions="avx2", memory_bytes=1 << 34,
     python="3", torch="2", torchvision="0", allocator="none", settings="none",
 )  # fmt: skip
-COPY_COST = CopyCost(sizes_bytes=(1000, 100_000), copy_s=(2e-6, 50e-6))
-FREE = CopyCost(sizes_bytes=(), copy_s=())
+COPY_COST = CopyCost(latency_s=2e-6, s_per_byte=5e-10)
+FREE = CopyCost(latency_s=0, s_per_byte=0)
 
 
 def layer(name: str, times_ms: Sequence[float] = (1, 2, 0), sizes: tuple[int, int] = (1000, 1000)) -> Layer:

@@ -32,9 +32,9 @@ def test_a_profile_survives_its_file(tmp_path: Path) -> None:
         (b'"forward_s": 0.001', b'"forward_s": -0.001', "forward_s"),
         (b'"model": "test"', b'"model": 3', "model"),
         (
-            b'"format_version": 18',
+            b'"format_version": 19',
             b'"format_version": 4',
-            "of format 4, and this version reads format 18; make it anew",
+            "of format 4, and this version reads format 19; make it anew",
         ),
         (b'"batch_size": 2', b'"batch_size": 0', "batch_size"),
         (b"}\n", b"", "no JSON"),

@@ -163,11 +163,11 @@ def test_what_does_not_fit_a_signature_is_told_as_python_tells_it() -> None:
 
 
 OF_COMMANDS = {
-    "--batch-size", "--checkpoint", "--clock", "--cut-after", "--data", "--fresh", "--image-size", "--links", "--log",
+    "--batch-size", "--checkpoint", "--clock", "--cut-after", "--data", "--fresh", "--image-size", "--link", "--log",
     "--model", "--nnodes", "--node-rank", "--nproc-per-node", "--out", "--plan", "--profile", "--sample-shape",
     "--vocabulary",
 }  # fmt: skip
-"""Options of what cannot be had from Python: cuts that are forced, links, ranks, data and models by name."""
+"""Options of what cannot be had from Python: cuts that are forced, ranks, data and models by name."""
 
 
 def test_every_option_in_a_sentence_that_python_can_show_has_words_there() -> None:

@@ -2,21 +2,17 @@
 
 import json
 from dataclasses import replace
-from fractions import Fraction
 from itertools import accumulate
 from pathlib import Path
 
 import pytest
 from commands import OPTIMIZE, refusal
-from networks import network_for
-from other_forms import cuttable, sliced
 from strategies import chain, layer, profile
 
 from optimizer.plan import Plan
 from profiler.files import read_json, to_json, write_whole
 from profiler.machine import this_machine
-from profiler.profile import Form, Profile, Slicing
-from profiler.settings import Config
+from profiler.profile import Profile
 
 
 @pytest.fixture
@@ -141,21 +137,3 @@ def test_a_wide_graph_is_planned_and_says_what_is_not_proven(in_folder: Path, sh
     plan = read_json(in_folder / "plan.json", Plan)
     assert plan.method == "bounded"
     assert plan.lower_bound_s < plan.bottleneck_s
-
-
-@pytest.mark.usefixtures("in_folder")
-def test_links_of_a_model_that_is_cut_inside_are_planned_for_in_that_form(monkeypatch: pytest.MonkeyPatch) -> None:
-    cut = sliced(cuttable(chain([2, 2, 12]), ["l2"], 4), Slicing("l2=2+2"))
-    asked: list[Form] = []
-
-    def fresh(_config: Config, form: Form) -> Profile:
-        asked.append(form)
-        return cut
-
-    monkeypatch.setattr("optimizer.cli.models_to_plan.fresh_profile", fresh)
-    write_whole(Path("links.json"), to_json(network_for(cut, [Fraction(1)] * 2, [(0, 0, 0)])))
-    given = ["--model", "alexnet", "--links", "links.json", "--slice", "l2=2+2", "-o", "plan.json", "--quiet"]
-    assert OPTIMIZE(given) == 0
-    plan = read_json(Path("plan.json"), Plan)
-    assert (plan.form, asked) == (cut.form, [cut.form])
-    assert plan.network is not None

@@ -1,11 +1,10 @@
 """``stageplan.plan`` and the command plan alike: for the same profile and the same wishes, the same file."""
 
-from fractions import Fraction
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
-from networks import network_for
 from other_forms import cuttable, lowered, sliced
 from strategies import chain
 
@@ -69,9 +68,12 @@ def test_a_profile_whose_layers_are_cut_inside_is_planned_for_from_python_too() 
         stageplan.plan(FORMS[2], stages=2, method="end-load")
 
 
-def test_links_are_planned_for_from_python_too() -> None:
-    own = profile()
-    links = network_for(own, [Fraction(1), Fraction(3)], [(0, 0, 0)])
-    plan = stageplan.plan(own, links=links)
-    assert plan.network == links
-    assert len(plan.stages[0].layers) > len(plan.stages[1].layers), "the slower rank has less"
+def test_over_a_slow_network_the_cut_moves_to_a_narrow_place() -> None:
+    wide = chain([4] * 6)
+    sizes = dict.fromkeys(("l0", "l2", "l3", "l4"), 1_000_000) | {"l1": 100, "l5": 4}
+    layers = tuple(replace(own, output_bytes=sizes[own.name], gradient_bytes=sizes[own.name]) for own in wide.layers)
+    found = replace(wide, layers=layers)
+    assert stageplan.plan(found, stages=2).cuts == ("l2",)
+    over = stageplan.plan(found, stages=2, link=(100, 0.2))
+    assert over.cuts == ("l1",)
+    assert over.stages[0].send_forward_s == pytest.approx(0.2e-3 + 100 * 8 / 100e6)

@@ -93,7 +93,7 @@ def test_of_a_profile_too_loud_to_tell_nothing_is_said_but_that() -> None:
 
 def test_what_is_slower_than_one_core_is_advised_against() -> None:
     """Two layers between which a copy takes longer than either of them."""
-    slow = Planner(chain([10, 10], copy_cost=CopyCost(sizes_bytes=(1, 1000), copy_s=(0.015, 0.015))), 2, 12)
+    slow = Planner(chain([10, 10], copy_cost=CopyCost(latency_s=0.015, s_per_byte=0)), 2, 12)
     said = shown(slow, {})
     assert float(re.findall(r"That is ([\d.]+) times one core", said)[0]) < 1
     assert "Do not split: one core is expected to be faster." in said

@@ -38,21 +38,3 @@ def test_an_action_ends_with_the_longest_chain_of_actions_that_leads_to_it(case:
         before_s = max((longest[need] for need in graph.predecessors(action)), default=0.0)
         longest[action] = took[action.stage, action.kind, action.minibatch] + before_s
     assert ends(spans) == longest
-
-
-@given(case=timed(), data=st.data())
-def test_messages_take_the_way_one_after_the_other(case: tuple[Pace, int, int, Times], data: st.DataObject) -> None:
-    pace, stages, minibatches, took = case
-    down_s, up_s = (data.draw(st.lists(st.sampled_from([0, 1, 4]), min_size=stages, max_size=stages)) for _ in range(2))
-    spans = simulate(pace, stages, minibatches, lambda *key: took[key], down_s, up_s)
-    times = {span.action: span for row in spans for span in row}
-    messages: list[tuple[Kind, list[int], int]] = [("F", down_s, 1), ("B", up_s, -1)]
-    for kind, ways, step in messages:
-        for stage in range(stages):
-            to, free_s = stage + step, 0.0
-            if not 0 <= to < stages:
-                continue
-            way_s = ways[min(stage, to)]
-            for minibatch in range(minibatches):
-                free_s = max(free_s, times[Action(stage, kind, minibatch)].end_s) + way_s
-                assert times[Action(to, kind, minibatch)].start_s >= free_s

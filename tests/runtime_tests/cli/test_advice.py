@@ -4,12 +4,10 @@ import re
 import shlex
 from collections.abc import Callable
 from dataclasses import replace
-from fractions import Fraction
 from pathlib import Path
 
 import pytest
 from commands import OPTIMIZE, PROFILE, RUN, Command, refusal
-from networks import network_for
 from ports import lone_rank
 
 from optimizer.plan import Plan
@@ -85,7 +83,7 @@ def advice(capsys: pytest.CaptureFixture[str], typed: tuple[str, list[str]]) -> 
 
 
 def test_every_advice_can_be_typed_as_it_stands(typed: tuple[str, list[str]], advice: Callable[..., str]) -> None:
-    form, named = typed
+    form, _ = typed
     profile = read_json(Path(KEPT), Profile)
 
     with typed_as(form):
@@ -110,13 +108,6 @@ def test_every_advice_can_be_typed_as_it_stands(typed: tuple[str, list[str]], ad
     (cut,) = Path("profiles").glob("*-sliced-*.json")
     main, arguments = types(form, "plan", "--profile", str(cut), "--stages", "2", "--slice", "2=2", "--quiet")
     assert main(arguments) == 0
-
-    links = network_for(replace(profile, model_digest="0"), [Fraction(1)] * 2, [(0, 0, 0)])
-    write_whole(Path("links.json"), to_json(links))
-    refused = advice("plan", *named, "--links", "links.json", between=("again with ", ", for the same"))
-    with pytest.MonkeyPatch.context() as patch:  # ranks are needed to carry it out
-        patch.setattr("runtime.cli.main.execute", lambda *_parsed: 0)
-        carry_out(refused, form)
 
 
 def test_a_rank_without_a_plan_is_told_the_command_that_makes_it(

@@ -26,9 +26,6 @@ def alone(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         (["run", "--plan", "none.json", "--channel", "shm"], "ranks of torchrun cannot meet in shared memory"),
         (["run", "--plan", "none.json"], "No such file"),
         (["compare", *SMALL], "compare starts its own processes; call it without torchrun, or use run or verify"),
-        (["links", *SMALL], "there are no links within one rank; start two or more"),
-        (["links", "--model", "alexnet", "vgg16"], "links takes one model"),
-        (["links", *SMALL, "-o", "."], "cannot write .: it is a folder"),
     ],
 )
 @pytest.mark.usefixtures("in_folder")
