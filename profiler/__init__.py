@@ -13,4 +13,4 @@
 #   settings/    configuration files and update rules
 #   files.py     read and write JSON files whole;  errors.py  what users are told, and
 #   commands.py  what our commands are called there
-#   python_arguments.py, python_words.py  check what users give in Python, and word errors for them
+#   python_arguments.py  check what users give in Python

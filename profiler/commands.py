@@ -22,11 +22,6 @@ def typed_as(form: str) -> Iterator[None]:
         _FORMS.pop()
 
 
-def typed_form() -> str:
-    """Return the form in which the running command was typed; nothing for who calls us from Python."""
-    return _FORMS[0] if _FORMS else ""
-
-
 def command(name: str = "", *words: str, **options: object) -> str:
     """Return a command to type, quoted for a shell: ``python -m profiler --model resnet50 --batch-size 4``.
 
@@ -36,7 +31,7 @@ def command(name: str = "", *words: str, **options: object) -> str:
         options: Further ones by name, as ``option_words`` takes them.
     """
     modules = ("python", "-m", PACKAGES[name]) if name in PACKAGES else ("python", "-m", "runtime", name)
-    start = modules if typed_form() == MODULES else ("stageplan", name)
+    start = modules if _FORMS[:1] == [MODULES] else ("stageplan", name)
     return shlex.join([word for word in start if word] + [*words, *option_words(**options)])
 
 

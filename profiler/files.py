@@ -99,7 +99,7 @@ def is_file(path: Path) -> bool:
         return False
 
 
-def unwritable(path: Path, reason: str, remedy: str = "give another place with -o or --out") -> FileError:
+def unwritable(path: Path, reason: str, remedy: str = "give another place") -> FileError:
     """Return the error that says that ``path`` cannot be written, and why."""
     return FileError(f"cannot write {path}: {reason}; {remedy}")
 

@@ -20,7 +20,6 @@ import msgspec
 from msgspec import Meta
 
 from profiler.errors import ConfigError, StageplanError
-from profiler.python_words import worded_for_python
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -50,20 +49,19 @@ Cores = Annotated[Sequence[Annotated[int, Meta(ge=0)]], Hint("write cores=[0, 1]
 
 
 def python_face(function: Callable[P, T]) -> Callable[P, T]:
-    """Let a function that users call refuse arguments that its annotations do not allow, and word errors for Python."""
+    """Let a function that users call refuse arguments that its annotations do not allow."""
     signature = inspect.signature(function)
 
     @wraps(function)
     def call(*args: P.args, **kwargs: P.kwargs) -> T:
-        with worded_for_python():
-            try:
-                bound = signature.bind(*args, **kwargs)
-            except TypeError:
-                return function(*args, **kwargs)  # which says it better
-            for name, kind in _kinds(function).items():
-                if name in bound.arguments:
-                    bound.arguments[name] = fitting(name, bound.arguments[name], kind)
-            return function(*bound.args, **bound.kwargs)
+        try:
+            bound = signature.bind(*args, **kwargs)
+        except TypeError:
+            return function(*args, **kwargs)  # which says it better
+        for name, kind in _kinds(function).items():
+            if name in bound.arguments:
+                bound.arguments[name] = fitting(name, bound.arguments[name], kind)
+        return function(*bound.args, **bound.kwargs)
 
     show_plainly(call)
     return call

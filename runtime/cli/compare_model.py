@@ -11,7 +11,6 @@ from profiler.cli import keeping_quiet, settled_precision
 from profiler.machine import refuse_reimport
 from profiler.profile import PrecisionName
 from profiler.python_arguments import Cores, Count, Hint, python_face
-from profiler.python_words import python_words
 from profiler.settings import DEFAULT_RULE, Update
 from runtime.compare import Comparison, carry_out, job_of, request_of
 from runtime.worker import Settings
@@ -71,8 +70,4 @@ def compare(
         )
         request = request_of(config, settings)
         comparison = carry_out(job_of(config, settings, folder / "comparison.json", request), fresh=True)
-    return replace(
-        comparison,
-        command=f"stageplan.compare({live.name}(…), …)",
-        left_out=tuple(map(python_words, comparison.left_out)),
-    )
+    return replace(comparison, command=f"stageplan.compare({live.name}(…), …)")
