@@ -8,9 +8,25 @@ Each cell is the bottleneck of the method's split over that of the best one, and
 import argparse
 from pathlib import Path
 
-from optimizer.planning import OPTIMIZED, OTHER_PLANNERS, Models, Planner, load_schemes, plans_for
+from other_planners import PLANNERS, other_plan
+
+from optimizer.errors import PartitionError
+from optimizer.plan import Plan
+from optimizer.planning import OPTIMIZED, Models, Planner, load_schemes, plans_for
 from profiler.files import read_json
 from profiler.profile import Profile
+
+
+def plans_of(planner: Planner) -> dict[str, Plan]:
+    """Return every method's plan that the model's cuts allow."""
+    schemes = load_schemes()
+    plans = plans_for((OPTIMIZED, *schemes), Models(planner), schemes, lambda sentence: print(f"({sentence})"))
+    for name in PLANNERS:
+        try:
+            plans[name] = other_plan(name, planner)
+        except PartitionError as error:
+            print(f"({name} is left out: {error})")
+    return plans
 
 
 def main() -> None:
@@ -19,13 +35,9 @@ def main() -> None:
     parser.add_argument("profile", nargs="+", type=Path)
     parser.add_argument("--stages", type=int, default=4)
     options = parser.parse_args()
-    schemes = load_schemes()
-    names = (OPTIMIZED, *OTHER_PLANNERS, *schemes)
+    names = (OPTIMIZED, *PLANNERS, *load_schemes())
     profiles = [read_json(path, Profile) for path in options.profile]
-    columns = [
-        plans_for(names, Models(Planner(profile, options.stages, 16)), schemes, lambda sentence: print(f"({sentence})"))
-        for profile in profiles
-    ]
+    columns = [plans_of(Planner(profile, options.stages, 16)) for profile in profiles]
     heads = [f"{profile.model} b{profile.batch_size}" for profile in profiles]
     print(f"| method | {' | '.join(heads)} |\n|---|{'---:|' * len(heads)}")
     best = [plans[OPTIMIZED].bottleneck_s for plans in columns]
@@ -38,7 +50,7 @@ def main() -> None:
         print(f"| {name} | {' | '.join(cells)} |")
     for head, plans in zip(heads, columns, strict=True):
         print(f"\n{head}, cuts after:")
-        for name in (OPTIMIZED, *OTHER_PLANNERS):
+        for name in (OPTIMIZED, *PLANNERS):
             if name in plans:
                 print(f"- {name}: {', '.join(plans[name].cuts)}")
 

@@ -45,7 +45,7 @@ def line_of(config: Config, core: int, pairs: int) -> str:
         for _ in range(pairs):
             plain_s = stepper.plain_step()
             start = time.perf_counter()
-            stepper.instrumented_step(stepper.clock)
+            stepper.instrumented_step()
             ratios.append((time.perf_counter() - start) / plain_s)
         del stepper
     start = time.perf_counter()

@@ -128,8 +128,6 @@ def _layer(name: str, kind: str, costs: dict[str, float]) -> Layer:
         parameter_bytes=parameters,
         learning_bytes=parameters,
         saved_bytes=activation,
-        flops=0,
-        backward_flops=0,
     )
 
 

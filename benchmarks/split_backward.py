@@ -86,7 +86,7 @@ def measure(name: str, batch_size: int, rounds: int) -> None:
     wholes: list[float] = []
     joint, split, later = (defaultdict[str, list[float]](list) for _ in range(3))
     for number in range(rounds + 2):
-        _, backward, _ = stepper.instrumented_step(stepper.clock)
+        _, backward, _ = stepper.instrumented_step()
         _, back, weights, _ = stepper.split_step()
         if number < 2:
             continue

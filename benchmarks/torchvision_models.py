@@ -18,7 +18,7 @@ import torchvision
 
 from profiler.files import from_json
 from profiler.machine import this_machine
-from profiler.profile import Layer, Profile
+from profiler.profile import Profile
 from profiler.report import mib
 
 SIZES = (128, 224, 299)
@@ -26,13 +26,12 @@ BATCH = 2
 HEAD = """# Every classification model of torchvision {version}
 
 `python benchmarks/torchvision_models.py -o docs/results/torchvision-models.md`: {count} models, {refused} refused.
-Batch {batch}, one core of {cpu}, the fewest rounds. "No time" counts layers that have products to compute, and were
-given no time.
+Batch {batch}, one core of {cpu}, the fewest rounds.
 Heads: the main one and the auxiliary ones, whose losses count 0.3. Sum: parameters, gradients, momentum and saved,
 against the peak of the resident size.
 
-| model | pixels | layers | heads | parameters M | GFLOP forward | peak MiB | sum against peak | no time |
-|---|---:|---:|---:|---:|---:|---:|---:|---:|
+| model | pixels | layers | heads | parameters M | peak MiB | sum against peak |
+|---|---:|---:|---:|---:|---:|---:|
 """
 
 
@@ -73,24 +72,18 @@ def line_of(name: str) -> str:
         said = said or done.stderr.decode().strip().splitlines()[-1]
         if "rejects input" not in said:
             break
-    return f"| {name} | refused: {said.removeprefix('error: ')} |" + " |" * 7
+    return f"| {name} | refused: {said.removeprefix('error: ')} |" + " |" * 5
 
 
 def row(profile: Profile, size: int) -> str:
     """Return the line of a model that was profiled."""
     parameters = sum(layer.parameter_bytes for layer in profile.layers) / 4e6
-    flops = sum(layer.flops for layer in profile.layers) / 1e9
     peak = profile.peak_memory_bytes or 1
     cells = (
-        profile.model, size, len(profile.layers), len(profile.outputs), f"{parameters:.1f}", f"{flops:.2f}",
-        mib(peak), f"{sum(profile.memory_parts) / peak - 1:+.0%}", sum(map(without_time, profile.layers)),
+        profile.model, size, len(profile.layers), len(profile.outputs), f"{parameters:.1f}",
+        mib(peak), f"{sum(profile.memory_parts) / peak - 1:+.0%}",
     )  # fmt: skip
     return f"| {' | '.join(map(str, cells))} |"
-
-
-def without_time(layer: Layer) -> bool:
-    """Say whether a layer computes something and was given no time for it."""
-    return (layer.flops > 0 and layer.forward_s <= 0) or (layer.backward_flops > 0 and layer.backward_s <= 0)
 
 
 if __name__ == "__main__":

@@ -16,7 +16,6 @@ from optimizer.plan import Plan
 from optimizer.planning import (
     LOWERED,
     OPTIMIZED,
-    OTHER_PLANNERS,
     SLICED,
     Schemes,
     load_schemes,
@@ -117,7 +116,7 @@ def _show(plan: Plan, models: "Models", rivals: Mapping[str, Plan], cores: int |
 
 def _plans(models: "Models", schemes: Schemes) -> dict[str, Plan]:
     """Return the plans of the model as it is, or as it is cut inside in a profile that was named."""
-    names = () if models.whole.profile.slicing else (*schemes, *OTHER_PLANNERS)
+    names = () if models.whole.profile.slicing else tuple(schemes)
     return optimizer.planning.plans_for((OPTIMIZED, *names), models, schemes, note)
 
 

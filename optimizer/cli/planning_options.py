@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Annotated, ClassVar
 
 from optimizer.plan import EXACT
-from optimizer.planning import OTHER_PLANNERS, cut_named, link_of
+from optimizer.planning import cut_named, link_of
 from optimizer.schedule import FLUSH_EVERY, PLAIN_1F1B, SCHEDULES, Pace, ScheduleName
 from profiler.cli import CommonOptions, option, positive, size, switch
 from profiler.errors import ConfigError
@@ -69,9 +69,7 @@ class PlanOptions(PlanningOptions):
     profile: Annotated[
         Path | None, option("plan for this profile, not a fresh one", under="model and data", type=Path, metavar="FILE")
     ] = None
-    method: Annotated[
-        str, option(f"{EXACT}, a scheme, {', '.join(OTHER_PLANNERS)} ({EXACT})", under="split", metavar="M")
-    ] = EXACT
+    method: Annotated[str, option(f"{EXACT}, or a scheme ({EXACT})", under="split", metavar="M")] = EXACT
     cut_after: Annotated[
         tuple[tuple[str, ...], ...],
         option(
@@ -86,7 +84,7 @@ class PlanOptions(PlanningOptions):
     ] = None
     batches: Annotated[int | None, option("minibatches that predictions are for", type=positive, metavar="N")] = None
     any_machine: Annotated[bool, switch("take --profile wherever it was measured", under="more")] = False
-    all: Annotated[bool, switch("each scheme and planner beside it", under="output")] = False
+    all: Annotated[bool, switch("each scheme beside it", under="output")] = False
     plot: Annotated[
         Path | None, option("a page in which cuts can be moved", under="output", type=Path, metavar="FILE")
     ] = None

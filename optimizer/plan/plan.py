@@ -156,7 +156,7 @@ class Plan(Shown):
 
     Attributes:
         slicing: Which layers are cut inside; ``precision``, in which all run.
-        method: How it was found: ``exact``, ``bounded`` (not proven), a scheme's or another planner's name.
+        method: How it was found: ``exact``, ``bounded`` (not proven), a scheme's name.
         schedule: What is predicted; ``update_every``, how many minibatches an update takes under it; ``held``, how
             many a stage may hold between its two parts of a backward, where that is split; ``meets``, whether stages
             wait for each other before an update.

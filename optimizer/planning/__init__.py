@@ -1,4 +1,4 @@
-"""Plans by name: the best split, the schemes, other planners."""
+"""Plans by name: the best split, the schemes."""
 
 from typing import TYPE_CHECKING
 
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
         ALL,
         LOWERED,
         OPTIMIZED,
-        OTHER_PLANNERS,
         SLICED,
         partition_names,
         partition_of,

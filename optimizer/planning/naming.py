@@ -15,13 +15,11 @@ LOWERED = "bf16"
 STUDY = "study"
 """The cuts that were tuned by hand, as ``configs/hand-tuned.yaml`` has them."""
 ALL = "all"
-OTHER_PLANNERS = ("pipedream", "pipedream-code", "torchgpipe", "uniform", "parameters", "flops")
-"""Other planners, as ``other_planners`` has them."""
 
 
 def partition_of(method: str, schemes: Schemes) -> str:
     """Return the partition that a method of planning makes."""
-    methods = {EXACT: OPTIMIZED} | {name: name for name in (*schemes, *OTHER_PLANNERS)}
+    methods = {EXACT: OPTIMIZED} | {name: name for name in schemes}
     if method not in methods:
         raise OptimizerError(f"there is no method '{method}'{suggest(method, methods)}; known: {', '.join(methods)}")
     return methods[method]

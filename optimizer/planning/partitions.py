@@ -5,21 +5,17 @@ from collections.abc import Callable, Iterable
 from optimizer.errors import PartitionError
 from optimizer.plan import Plan
 from optimizer.planning.models import Models
-from optimizer.planning.naming import LOWERED, OPTIMIZED, OTHER_PLANNERS, SLICED, STUDY
+from optimizer.planning.naming import LOWERED, OPTIMIZED, SLICED, STUDY
 from optimizer.planning.planner import Planner
 from optimizer.planning.schemes import Schemes
 from profiler.settings import configs_folder, convert, read_mapping
 
 
 def plan_for(name: str, models: Models, schemes: Schemes) -> Plan:
-    """Return the plan of partition ``name``, or of another planner; PartitionError where the model forbids it."""
+    """Return the plan of partition ``name``; PartitionError where the model forbids it."""
     planner = models.whole
     if planner.profile.slicing and name != OPTIMIZED:
         raise PartitionError("its layers are cut inside, and all but the best split count layers that are whole")
-    if name in OTHER_PLANNERS:
-        from optimizer.planning.other_planners import other_plan
-
-        return other_plan(name, planner)
     if name == STUDY:
         return planner.in_captured_order(STUDY, hand_tuned_cuts(planner))
     if name == SLICED:

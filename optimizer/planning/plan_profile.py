@@ -35,7 +35,7 @@ def plan(
     Args:
         profile: What the layers cost.
         stages: One a core.
-        method: ``exact``, the name of a scheme, or of another planner.
+        method: ``exact``, or the name of a scheme.
         memory_limit_bytes: What each stage may take; None: any amount.
         cut_after: Forced cuts, each by the layer that it stands directly behind, or by several as ``"a,b"``.
         link: Mbit/s and latency in ms of the network between stages on several hosts; None: cores of one machine.

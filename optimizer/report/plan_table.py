@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from optimizer.costs import NANOSECONDS, members_of
 from optimizer.plan import BOUNDED, EXACT, Plan, distinct, waiting_words
-from optimizer.planning import LOWERED, OPTIMIZED, OTHER_PLANNERS, SLICED, Models, Planner
+from optimizer.planning import LOWERED, OPTIMIZED, SLICED, Models, Planner
 from profiler.profile import BF16, FP32, Profile, pieces_of
 from profiler.report import ResultTable, counted, mib, ms
 
@@ -166,9 +166,8 @@ def show_partitions(plans: Mapping[str, Plan], console: "Console") -> None:
         "All partitions, stage by stage",
         ("partition", "of time", "slowest ms", "samples/s"),
         words=("partition",),
-        caption="Shares in per cent, stage by stage. Other planners on the same costs: "
-        + ", ".join(name for name in plans if name in OTHER_PLANNERS)
-        + f". Samples/s: expected over {first.predicted.minibatches} minibatches, with a core for every stage; short "
+        caption="Shares in per cent, stage by stage. "
+        f"Samples/s: expected over {first.predicted.minibatches} minibatches, with a core for every stage; short "
         "runs flatter splits with a slow first stage, see --batches."
         + (f" An asterisk: a stage above --memory-limit, which binds {OPTIMIZED} only." if limit else ""),
     )

@@ -54,19 +54,6 @@ def smallest_behind(costs: Matrices, stages: int) -> list[Integers]:
     return behind[::-1]
 
 
-def first_smallest(costs: Matrices, stages: int) -> list[int] | None:
-    """Return, of the splits whose dearest stage is smallest, the one of the first candidates; None if there is none."""
-    behind = smallest_behind(costs, stages)
-    limit = behind[0][0]
-    if limit >= NEVER:
-        return None
-    chain, here = [], 0
-    for stage in range(stages - 1):
-        here = int(np.flatnonzero((costs(stage)[here] <= limit) & (behind[stage + 1] <= limit))[0])
-        chain.append(here)
-    return chain
-
-
 def _least(costs: Integers, rest: Integers) -> Integers:
     """Return for each J the smallest maximum of a stage and what lies behind it."""
     return np.asarray(np.maximum(costs, rest[None, :]).min(axis=1))

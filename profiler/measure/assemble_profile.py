@@ -3,6 +3,7 @@
 import mmap
 import statistics
 import time
+from collections.abc import Sequence
 from datetime import UTC, datetime
 
 import numpy as np
@@ -11,7 +12,6 @@ import torch
 from profiler.capture import sliceable
 from profiler.execution import Captured, OwnLoss, TensorSpec, fill, slot_tensors
 from profiler.machine import this_machine
-from profiler.measure.count_work import Counts
 from profiler.measure.memory import Memory
 from profiler.measure.neighbours import REST_EVERY
 from profiler.measure.round_timer import RoundTimer
@@ -36,11 +36,11 @@ def profile_of(
     core: int,
     rounds: RoundTimer,
     *,
-    counts: Counts,
+    saved: Sequence[int],
     memory: Memory | None,
     copy_cost: CopyCost,
 ) -> Profile:
-    """Return the profile of a model: each layer's times, bytes, operations and memory."""
+    """Return the profile of a model, given what each layer saves, in bytes: each layer's times, bytes and memory."""
     samples = rounds.samples
     costs_s, alone_s = _costs(rounds)
     whole_step_s = float(np.median(rounds.alone.whole_step or samples.whole_step))
@@ -59,7 +59,7 @@ def profile_of(
         momenta=config.rule.momenta,
         machine=this_machine(),
         core=core,
-        layers=_layers(captured, rounds, (costs_s, alone_s), counts),
+        layers=_layers(captured, rounds, (costs_s, alone_s), saved),
         edges=captured.edges,
         inseparable=captured.inseparable,
         outputs=captured.outputs,
@@ -105,7 +105,7 @@ def _costs(rounds: RoundTimer) -> tuple[dict[Part, float], dict[int, float]]:
 
 
 def _layers(
-    captured: Captured, rounds: RoundTimer, costs: tuple[dict[Part, float], dict[int, float]], counts: Counts
+    captured: Captured, rounds: RoundTimer, costs: tuple[dict[Part, float], dict[int, float]], saved: Sequence[int]
 ) -> tuple[Layer, ...]:
     can, (costs_s, alone_s) = sliceable(captured), costs
     records = []
@@ -123,15 +123,13 @@ def _layers(
                 gradient_bytes=spec.bytes if spec and spec.gradient else 0,
                 parameter_bytes=captured.parameter_bytes(operation.name),
                 learning_bytes=captured.learning_bytes(operation.name),
-                saved_bytes=counts.saved_bytes[position],
-                flops=counts.flops[position],
-                backward_flops=counts.backward_flops[position],
+                saved_bytes=saved[position],
                 in_place_share=rounds.in_place_shares[position],
                 accumulate_s=rounds.accumulation_s[position] - rounds.casting_s[position],
                 weight_gradients_s=backward_s * rounds.share(position),
                 splitting_s=backward_s * rounds.longer(position),
                 left_bytes=rounds.held_bytes.get(position, 0),
-                cast_bytes=counts.cast_bytes[position],
+                cast_bytes=min(rounds.cast_bytes[position], saved[position]),  # a bias is cast, and not kept
                 features=can[operation.name][0],
                 uncuttable=can[operation.name][1],
                 alone_s=alone_s.get(position),

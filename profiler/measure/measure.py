@@ -13,8 +13,7 @@ from profiler.errors import CaptureError
 from profiler.execution import Captured
 from profiler.machine import blaming, expect_processes, pinned
 from profiler.measure.assemble_profile import measure_copy_cost, profile_of
-from profiler.measure.count_work import count_work, refuse_other_work
-from profiler.measure.memory import Memory, peak_measured
+from profiler.measure.memory import Memory, peak_measured, saved_bytes
 from profiler.measure.neighbours import busy_neighbours
 from profiler.measure.round_timer import RoundTimer
 from profiler.measure.stepper import stepper_for
@@ -51,9 +50,7 @@ def measure_profile(
         # minibatch by heart, and layers whose time depends on the data, such as max pooling, would drift.
         stepper = stepper_for(captured, minibatch(config, captured), replace(config.rule, lr=0.0), slots=2)
         stepper.versions.place_gradients(stepper.segment.placeable)  # as a stage does
-        stepper.instrumented_step(stepper.clock)  # what is tried once is no work of a step
-        refuse_other_work(stepper)
-        counts = count_work(stepper)
+        saved = saved_bytes(stepper.segment, stepper.versions, stepper.received())
         memory: Memory | None = process.receive()
     _refuse_other_layers(captured, memory)
     with here(), busy_neighbours(config, captured.form, others) as tell:
@@ -61,7 +58,7 @@ def measure_profile(
         copy_cost = measure_copy_cost()
         rounds = RoundTimer(stepper, len(others), tell)
         spend(rounds.take, rounds.samples, budget_s, time.perf_counter, advance, stages=config.stages)
-    return profile_of(config, captured, core, rounds, counts=counts, memory=memory, copy_cost=copy_cost)
+    return profile_of(config, captured, core, rounds, saved=saved, memory=memory, copy_cost=copy_cost)
 
 
 @contextmanager

@@ -60,7 +60,7 @@ def _peak(_connection: Connection, config: Config, core: int, form: Form) -> Mem
         stepper.versions.place_gradients(stepper.segment.placeable)  # as a stage does
         memory.forget_peak()
         for _ in range(STEPS):
-            stepper.instrumented_step(stepper.clock)
+            stepper.instrumented_step()
     return Memory(memory.peak_bytes() - empty, captured.digest, len(captured.operations))
 
 

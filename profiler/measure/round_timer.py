@@ -22,7 +22,7 @@ class RoundTimer:
         neighbours: How many other cores are busy meanwhile.
         samples: Rounds beside all of these; ``alone``, beside none, one before every second round.
         in_place_shares: What an update in place takes of one beside; ``accumulation_s``, what adding gradients takes
-            more than writing them, and ``casting_s``, what casting weights does.
+            more than writing them, and ``casting_s``, what casting weights does; ``cast_bytes``, what the casts take.
         held_bytes: What each layer holds between the two parts of a split backward, by its position.
     """
 
@@ -32,7 +32,7 @@ class RoundTimer:
         self._stepper, self.neighbours, self._tell = stepper, neighbours, tell
         self.samples, self.alone = Samples(), Samples()
         self.in_place_shares, self.accumulation_s = stepper.in_place_shares(), stepper.accumulation_s()
-        self.casting_s = stepper.casting_s()
+        self.casting_s, self.cast_bytes = stepper.casting_s(), stepper.cast_bytes()
         self._steps: list[tuple[Mapping[int, float], Mapping[int, float]]] = []
         self._longer: list[float] = []
         self.held_bytes: Mapping[int, int] = {}

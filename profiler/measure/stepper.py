@@ -66,14 +66,14 @@ class Stepper:
         """Run rounds that are not kept."""
         for _ in range(WARM_UP_ROUNDS):
             self.plain_step()
-            self.instrumented_step(self.clock)
+            self.instrumented_step()
 
     def take(self, samples: Samples) -> None:
         """Run one plain and one instrumented step and put their times into ``samples``."""
         cpu = self.cpu_clock()
         whole_step = self.plain_step()
         cpu = self.cpu_clock() - cpu
-        times = self.instrumented_step(self.clock)
+        times = self.instrumented_step()
         for own, store in zip(times, (samples.forward, samples.backward, samples.update), strict=True):
             for position, time_s in own.items():
                 store.setdefault(position, []).append(time_s)
@@ -194,7 +194,7 @@ class Stepper:
         self, used: int, gradients: Mapping[str, Tensor], write: Callable[[int, list[str]], None]
     ) -> dict[int, float]:
         self.versions.give_gradients(used, gradients)
-        return self._written(used, write, self.clock)
+        return self._written(used, write)
 
     def plain_step(self) -> float:
         """Run model, loss, backward and update as anyone would, and return how long it took."""
@@ -204,19 +204,12 @@ class Stepper:
         self.minibatch += 1
         return self.clock() - start
 
-    def instrumented_step(self, clock: Clock) -> tuple[dict[int, float], dict[int, float], dict[int, float]]:
-        """Run the same step layer by layer and return by how much ``clock`` went on in each layer.
-
-        Args:
-            clock: Read between layers; what it counts, be it seconds, operations or bytes, is the caller's.
-
-        Returns:
-            What the forward, the backward and the update took, by the layer's position.
-        """
+    def instrumented_step(self) -> tuple[dict[int, float], dict[int, float], dict[int, float]]:
+        """Run the same step layer by layer; return what forward, backward and update took, by the layer's position."""
         used = self.versions.bind()
-        forward, events, loss = self._instrumented_forward(clock)
-        backward = self._backward(loss, events, clock)
-        return forward, backward, self._update(used, clock)
+        forward, events, loss = self._instrumented_forward()
+        backward = self._backward(loss, events)
+        return forward, backward, self._update(used)
 
     def split_step(self) -> tuple[dict[int, float], dict[int, float], dict[int, float], dict[int, int]]:
         """Run a step whose backward is in two, as a stage does that splits it.
@@ -227,8 +220,8 @@ class Stepper:
         """
         used = self.versions.bind()
         with self.versions.leaving(self.segment.separable) as left:
-            forward, events, loss = self._instrumented_forward(self.clock)
-            backward = self._backward(loss, events, self.clock)
+            forward, events, loss = self._instrumented_forward()
+            backward = self._backward(loss, events)
             del loss
             weights: dict[int, float] = {}
             held: dict[int, int] = {}
@@ -243,7 +236,7 @@ class Stepper:
                 start = self.clock()
                 own.add()
                 weights[self._position_of(own.parameters[0])] = self.clock() - start
-        self._update(used, self.clock)
+        self._update(used)
         return forward, backward, weights, held
 
     def _position_of(self, weight: nn.Parameter) -> int:
@@ -251,7 +244,7 @@ class Stepper:
         operations = enumerate(self.segment.operations)
         return next(at for at, own in operations if getattr(own.target, "weight", None) is weight)
 
-    def _instrumented_forward(self, clock: Clock) -> tuple[dict[int, float], list[tuple[float, int]], Tensor]:
+    def _instrumented_forward(self) -> tuple[dict[int, float], list[tuple[float, int]], Tensor]:
         """Run the forward; return what each layer took, where the backward notes how far it is, and the loss."""
         events: list[tuple[float, int]] = []
         values = self.received()
@@ -259,18 +252,18 @@ class Stepper:
         hooked: set[Node] = set()
         with keeping_casts():
             for position, (operation, dead) in enumerate(zip(self.segment.operations, self.segment.drops, strict=True)):
-                start = clock()
+                start = self.clock()
                 run_layer(operation, values, self.versions.attributes, 0, self.minibatch)
                 output = values[operation.name]
                 for name in dead:
                     del values[name]
-                forward[position] = clock() - start
-                _watch(output, position, events, clock, hooked)
+                forward[position] = self.clock() - start
+                _watch(output, position, events, self.clock, hooked)
                 del output
-        start = clock()
+        start = self.clock()
         loss = self.captured.loss([values[name] for name in self.captured.outputs], self.labels)
         values.clear()
-        forward[LOSS] = clock() - start
+        forward[LOSS] = self.clock() - start
         return forward, events, loss
 
     def received(self) -> Values:
@@ -300,31 +293,31 @@ class Stepper:
             owner, _, local = path.rpartition(".")
             setattr(self.captured.model.get_submodule(owner), local, bound[canonical[path]])
 
-    def _backward(self, loss: Tensor, events: list[tuple[float, int]], clock: Clock) -> dict[int, float]:
+    def _backward(self, loss: Tensor, events: list[tuple[float, int]]) -> dict[int, float]:
         times = dict.fromkeys(range(len(self.segment.operations)), 0.0)
-        start = clock()
+        start = self.clock()
         torch.autograd.backward(loss)
-        end = clock()
+        end = self.clock()
         marks = [(start, LOSS), *events, (end, LOSS)]
         for (begin, position), (following, _) in pairwise(marks):
             times[position] = times.get(position, 0.0) + following - begin
         return times
 
-    def _update(self, used: int, clock: Clock) -> dict[int, float]:
-        times = self._written(used, self.versions.write, clock)
+    def _update(self, used: int) -> dict[int, float]:
+        times = self._written(used, self.versions.write)
         self.versions.advance()
         self.minibatch += 1
         return times
 
-    def _written(self, used: int, write: Callable[[int, list[str]], None], clock: Clock) -> dict[int, float]:
+    def _written(self, used: int, write: Callable[[int, list[str]], None]) -> dict[int, float]:
         """Update layer by layer."""
         times = {}
         for position, operation in enumerate(self.segment.operations):
             paths = self._learning(operation)
-            start = clock()
+            start = self.clock()
             if paths:
                 write(used, paths)
-            times[position] = clock() - start if paths else 0.0
+            times[position] = self.clock() - start if paths else 0.0
         return times
 
 

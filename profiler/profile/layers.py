@@ -37,8 +37,6 @@ class Layer:
         gradient_bytes: Size of the gradient that comes back over such a cut; 0 where none flows.
         learning_bytes: Size of those that learn, hence of their gradients, and of each tensor that the rule keeps.
         saved_bytes: What its forward keeps for the backward, parameters excluded.
-        flops: Floating-point operations of the forward's products and convolutions, a multiply-add as two, those of
-            recurrent layers left out; likewise ``backward_flops``.
         left_bytes: What is held for those gradients once the rest of the backward is done.
         features: How many output features it has, of a kind of layer that can be cut into blocks of them.
         uncuttable: Why it cannot be cut into blocks of them; nothing where it can.
@@ -57,8 +55,6 @@ class Layer:
     parameter_bytes: Bytes
     learning_bytes: Bytes
     saved_bytes: Bytes
-    flops: Count
-    backward_flops: Count
     in_place_share: Annotated[float, Meta(ge=0, le=1000)] = 1.0
     accumulate_s: Annotated[float, Meta(ge=-1e6, le=1e6)] = 0.0
     weight_gradients_s: Seconds = 0.0

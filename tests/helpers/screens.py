@@ -34,10 +34,7 @@ FOLDER = TESTS / "data" / "screens"
 def profile() -> Profile:
     """PipeDream's VGG16 on a made-up core."""
     found = read_json(TESTS / "data" / "pipedream-vgg16.json", Profile)
-    layers = tuple(
-        replace(layer, name=f"features.{at}", flops=10**9 * at, backward_flops=2 * 10**9 * at)
-        for at, layer in enumerate(found.layers)
-    )
+    layers = tuple(replace(layer, name=f"features.{at}") for at, layer in enumerate(found.layers))
     names = dict(zip((layer.name for layer in found.layers), (layer.name for layer in layers), strict=True))
     edges = tuple(
         replace(edge, source=names.get(edge.source, edge.source), target=names[edge.target]) for edge in found.edges
@@ -51,9 +48,7 @@ def profile() -> Profile:
 def plans() -> tuple[Planner, dict[str, Plan]]:
     planner = Planner(profile(), 4, 12)
     schemes = load_schemes()
-    return planner, plans_for(
-        (OPTIMIZED, *schemes, "uniform", "pipedream"), Models(planner), schemes, lambda _said: None
-    )
+    return planner, plans_for((OPTIMIZED, *schemes), Models(planner), schemes, lambda _said: None)
 
 
 def optimizer(console: Console) -> None:

@@ -31,8 +31,6 @@ def layer(name: str, times_ms: Sequence[float] = (1, 2, 0), sizes: tuple[int, in
         parameter_bytes=100,
         learning_bytes=100,
         saved_bytes=200,
-        flops=10,
-        backward_flops=20,
     )
 
 

@@ -68,7 +68,7 @@ MISTAKES: list[tuple[Callable[[], Any], list[str]]] = [
     (lambda: face.plan(PROFILE, update_every=0), ["update_every cannot be 0", ">= 1"]),
     (lambda: face.plan(PROFILE, schedule="1f1B"), ["schedule cannot be '1f1B': it has to be '1f1b' or 'zero-bubble'"]),
     (lambda: face.plan(PROFILE, stages=2, method="best"), ["there is no method 'best'"]),
-    (lambda: face.plan(PROFILE, method="uniform", cut_after=["l0"]), ["--cut-after is of the best split and"]),
+    (lambda: face.plan(PROFILE, method="end-load", cut_after=["l0"]), ["--cut-after is of the best split and"]),
     (lambda: face.plan(PROFILE, cut_after="l0"), ["cut_after cannot be 'l0': it has to be a list"]),
     (lambda: face.plan(PROFILE, cut_after=["l0,"]), ["'l0,' is not a list of layers"]),
     (lambda: face.profile(MODEL, INPUTS, precision="bf61"), ["precision", "'bf61': it has to be 'fp32' or 'bf16'"]),

@@ -28,7 +28,6 @@ def profile(precision: Precision = FP32) -> Profile:
 WISHES: list[tuple[dict[str, Any], list[str]]] = [
     ({}, []),
     ({"cut_after": ["l0"]}, ["--cut-after", "l0"]),
-    ({"method": "uniform"}, ["--method", "uniform"]),
     ({"method": "end-load", "schedule": "zero-bubble"}, ["--method", "end-load", "--schedule", "zero-bubble"]),
     ({"memory_limit_bytes": 64 << 20, "minibatches": 20}, ["--memory-limit", "64MiB", "--batches", "20"]),
 ]
@@ -47,7 +46,7 @@ def test_python_and_the_command_write_the_same_plan(wishes: dict[str, Any], flag
     assert to_json(plan) == Path("plan.json").read_bytes()
 
 
-@pytest.mark.parametrize(("names", "said"), [([OPTIMIZED, "uniform"], 1), ([OPTIMIZED, LOWERED], 0)])
+@pytest.mark.parametrize(("names", "said"), [([OPTIMIZED, "equal-load"], 1), ([OPTIMIZED, LOWERED], 0)])
 def test_it_is_said_where_no_partition_chooses_bfloat16(
     names: list[str], said: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -56,7 +55,7 @@ def test_it_is_said_where_no_partition_chooses_bfloat16(
     told: list[str] = []
     config = Config(model="test", stages=2, precision="auto", slice="none")
     assert bool(planned_models(config, PLAIN_1F1B, names, told.append).lowered) != bool(said)
-    left_out = [sentence for sentence in told if "is not among optimized, uniform; name it, too" in sentence]
+    left_out = [sentence for sentence in told if "is not among optimized, equal-load; name it, too" in sentence]
     assert len(left_out) == said
 
 

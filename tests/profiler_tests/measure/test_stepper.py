@@ -15,20 +15,12 @@ from profiler.settings import UpdateRule
 SHAPE = (2, 3, small_models.IMAGE_SIZE, small_models.IMAGE_SIZE)
 
 
-class Clock:
-    def __init__(self) -> None:
-        self.readings = count()
-
-    def __call__(self) -> float:
-        return float(next(self.readings))
-
-
 def stepper(model: torch.nn.Module) -> Stepper:
     captured = capture(model.train(), "model", torch.zeros(SHAPE))
     batch = (torch.randn(SHAPE), torch.tensor([0, 1]))
     rule = UpdateRule(lr=0.01, momentum=0.9)
     made = stepper_for(captured, batch, rule, 2)
-    made.clock, made.cpu_clock = Clock(), Clock()
+    made.clock, made.cpu_clock = count(0.0).__next__, count(0.0).__next__
     return made
 
 
@@ -49,7 +41,7 @@ def test_each_layer_gets_a_sample_a_round_and_warm_up_is_dropped() -> None:
 
 def test_the_backward_times_add_up_to_the_whole_backward() -> None:
     found = stepper(small_models.Residual())
-    _, backward, _ = found.instrumented_step(found.clock)
+    _, backward, _ = found.instrumented_step()
     # The clock advances by one a reading: start, one reading a hooked layer, end.
     hooked = len(found.segment.operations)
     assert sum(backward.values()) == hooked + 1
@@ -63,7 +55,7 @@ def test_the_instrumented_step_trains_as_the_plain_step_does() -> None:
         steppers.append(stepper(small_models.Tied()))  # which looks at all layers at once
     for _ in range(3):
         steppers[0].plain_step()
-        steppers[1].instrumented_step(Clock())
+        steppers[1].instrumented_step()
     plain, instrumented = (one.versions.tensors() for one in steppers)
     assert all(torch.allclose(plain[path], instrumented[path]) for path in plain)
 
@@ -114,7 +106,7 @@ def test_a_split_step_tells_what_each_layer_leaves_and_trains_the_same() -> None
     ours, theirs = steppers
     for _ in range(2):
         _, backward, weights, held = ours.split_step()
-        theirs.instrumented_step(theirs.clock)
+        theirs.instrumented_step()
     names = [operation.name for operation in ours.segment.operations]
     split = {names[at] for at in weights}
     assert split == {"stem", "conv1", "conv2", "shortcut", "fc"}

@@ -9,8 +9,6 @@
 - ``torchgpipe``: blocks of nearly equal forward + backward. Kim et al., "torchgpipe", 2020, section 3.
 - ``uniform``: equal numbers of layers; ``parameters``: the smallest largest number of parameters. Both of DeepSpeed's
   PipelineModule (Rasley et al., KDD 2020), whose default is ``parameters``.
-- ``flops``: the smallest largest number of floating-point operations, forward and backward: what can be done without a
-  profile.
 
 None of them counts the update or the copying that a stage does itself. A cut between layers that have to stay together
 is moved to the nearest legal place, as those of schemes are; of equal choices the earliest is taken.
@@ -25,7 +23,9 @@ from optimizer.errors import PartitionError
 from optimizer.plan import Plan
 from optimizer.planning.planner import Planner
 from optimizer.planning.schemes import nearest_legal, scheme_cuts
-from optimizer.search import StageTable, captured_order, first_smallest
+from optimizer.search import StageTable, captured_order
+from optimizer.search.dynamic_program import Matrices, smallest_behind
+from optimizer.search.stage_table import NEVER
 
 
 def other_plan(name: str, planner: Planner) -> Plan:
@@ -48,13 +48,6 @@ def _parameters(name: str, planner: Planner) -> Plan:
     return _balanced(name, planner, _in_captured_order(planner), [own.parameter_bytes for own in planner.costs.layers])
 
 
-def _flops(name: str, planner: Planner) -> Plan:
-    operations = [layer.flops + layer.backward_flops for layer in planner.costs.layers]
-    if not any(operations):
-        raise PartitionError("its profile says nothing about operations")
-    return _balanced(name, planner, _in_captured_order(planner), operations)
-
-
 def _pipedream(name: str, planner: Planner) -> Plan:
     table = _in_captured_order(planner)
     crossing = [planner.costs.crossing(ideal) for ideal in table.ideals]
@@ -73,7 +66,6 @@ PLANNERS: Mapping[str, Callable[[str, Planner], Plan]] = {
     "torchgpipe": _torchgpipe,
     "uniform": _uniform,
     "parameters": _parameters,
-    "flops": _flops,
 }
 
 
@@ -101,6 +93,19 @@ def _balanced(
     if places is None:
         raise PartitionError(f"{planner.stages} stages need more legal cuts than there are; use fewer --stages")
     return planner.unlimited(name, [table.ideals[at] for at in (0, *places, -1)])
+
+
+def first_smallest(costs: Matrices, stages: int) -> list[int] | None:
+    """Return, of the splits whose dearest stage is smallest, the one of the first candidates; None if there is none."""
+    behind = smallest_behind(costs, stages)
+    limit = behind[0][0]
+    if limit >= NEVER:
+        return None
+    chain, here = [], 0
+    for stage in range(stages - 1):
+        here = int(np.flatnonzero((costs(stage)[here] <= limit) & (behind[stage + 1] <= limit))[0])
+        chain.append(here)
+    return chain
 
 
 def block_partition(weights: Sequence[int], blocks: int) -> list[int]:
