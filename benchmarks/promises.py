@@ -1,6 +1,6 @@
 """How well promises are kept: the audits of comparisons, brought together.
 
-    python -m runtime compare --model alexnet --batch-size 4 --stages 2 --audit --full --out results/alexnet-4-2
+    python -m runtime compare --model alexnet --batch-size 4 --stages 2 --full --out results/alexnet-4-2
     python benchmarks/promises.py results/*/comparison.json
 
 A line for each comparison: over its distinct splits the mean and the largest error of the throughput with the machine's

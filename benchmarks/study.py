@@ -17,7 +17,7 @@ from pathlib import Path
 from profiler.files import read_json
 from profiler.settings import configs_folder, convert, read_mapping
 from runtime.compare import Comparison, Contender, spearman
-from runtime.report.findings import SPACED, answer, called
+from runtime.report.findings import answer, called
 from runtime.report.warnings import mark
 
 SIZES = "batch_sizes"
@@ -82,7 +82,7 @@ def against_the_batch_size(comparisons: list[Comparison]) -> None:
     """Print who wins at each batch size of one model, where a step's time lies there, and why."""
     print("\n| batch | fastest | update share | heaviest layer | why |\n|---|---|---|---|---|")
     for comparison in comparisons:
-        ran = [part for part in comparison.came_through if not part.name.startswith(SPACED)]
+        ran = comparison.came_through
         whole = sum(layer.step_s for layer in comparison.layers) or 1.0
         heaviest = max(comparison.layers, key=lambda layer: layer.step_s)
         updates = sum(layer.update_s for layer in comparison.layers) / whole

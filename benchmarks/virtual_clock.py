@@ -18,8 +18,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from statistics import mean, median
 
+from evenly_spaced import spaced_splits
+
 from optimizer.plan import Plan, distinct
-from optimizer.planning import ALL, Models, Planner, load_schemes, partition_names, plans_for, spaced_splits
+from optimizer.planning import ALL, Models, Planner, load_schemes, partition_names, plans_for
 from profiler.capture import SEED, captured_model
 from profiler.execution import Captured
 from profiler.machine import this_machine, usable_cores

@@ -22,7 +22,7 @@ from optimizer.planning import (
     partition_names,
 )
 from optimizer.schedule import Pace, refuse_long
-from profiler.cli import fresh_profile, kept_profile, note, note_anyway
+from profiler.cli import fresh_profile, note_anyway
 from profiler.errors import ConfigError, ProfilerError
 from profiler.profile import AUTO, BF16, BF16_FORM, FP32, NONE, PLAIN_FORM, Form, Profile
 from profiler.settings import Config
@@ -122,10 +122,6 @@ def plans_of(models: "Models", names: list[str], schemes: Schemes, report: Calla
     return plans
 
 
-TRIAL_S, LEAST_TIMES = 3.0, 1.1
-"""For how long plain steps in bfloat16 are tried, and how many times as fast they have to be to be worth a profile."""
-
-
 def named_base(config: Config) -> Form:
     """Return the form that the whole layers of a configuration run in."""
     return BF16_FORM if config.precision == BF16 else PLAIN_FORM
@@ -143,8 +139,6 @@ def profiles_of_forms(config: Config, budget_s: float | None = None) -> "Profile
 
     def profile_of(form: Form) -> Profile | None:
         try:
-            if form == BF16_FORM and not _worth_it(config):
-                return None
             return fresh_profile(config, form, budget_s=budget_s)
         except ProfilerError as error:
             if config.slice != AUTO and form.slicing and form.precision == named_base(config).precision:
@@ -153,14 +147,3 @@ def profiles_of_forms(config: Config, budget_s: float | None = None) -> "Profile
             return None
 
     return profile_of
-
-
-def _worth_it(config: Config) -> bool:
-    """Say whether a plain step in bfloat16 is so much faster that it is worth a profile, if none is kept."""
-    if kept_profile(config, BF16_FORM):
-        return True
-    core = profiler.machine.usable_cores(config.cores)[0]
-    lowered = profiler.capture.captured_model(config, BF16_FORM, trained=True)
-    times = profiler.measure.times_as_fast(config, lowered, core, TRIAL_S)
-    note(f"{config.name}: a step in {BF16} is {times:.2f} times as fast as in {FP32}")
-    return times >= LEAST_TIMES

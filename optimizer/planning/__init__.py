@@ -6,7 +6,6 @@ from profiler.public import on_demand
 
 if TYPE_CHECKING:
     from optimizer.planning.even_cuts import even_places, even_share_s, even_slicing
-    from optimizer.planning.evenly_spaced import spaced_splits
     from optimizer.planning.models import (
         Models,
         ProfileOf,

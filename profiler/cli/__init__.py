@@ -9,6 +9,6 @@ if TYPE_CHECKING:
     from profiler.cli.console import emit_json, keeping_quiet, live_console, note, note_anyway, progress, quiet, stdout
     from profiler.cli.declare import Options, Parser, add_options, argument, duration, option, positive, size, switch
     from profiler.cli.options import CommonOptions, configs, settled_precision
-    from profiler.cli.profile_cache import fresh_profile, kept_profile, path_for
+    from profiler.cli.profile_cache import fresh_profile, path_for
 else:
     __getattr__ = on_demand(__name__)

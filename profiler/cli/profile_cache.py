@@ -79,12 +79,6 @@ def _elsewhere(profile: Profile) -> str:
     return f"that one was measured elsewhere: {'; '.join(others)}" if others else ""
 
 
-def kept_profile(config: Config, form: Form) -> bool:
-    """Say whether a profile is kept that fits, as far as can be told without building the model."""
-    kept, _ = _kept(path_for(config, form))
-    return kept is not None and not misfit(kept, config, form) and not _elsewhere(kept)
-
-
 def _of(form: Form) -> str:
     return f" in {form.words}" if form.words else ""
 

@@ -27,7 +27,7 @@ def this_machine() -> Machine:
         torch=importlib.metadata.version("torch"),
         torchvision=importlib.metadata.version("torchvision"),
         allocator=f"{' '.join(platform.libc_ver())} malloc, {KEEP_BYTES >> 20} MiB kept",
-        settings="one core, one thread, denormals flushed, channels last",
+        settings="one core, one thread, channels last",
     )
 
 

@@ -1,4 +1,4 @@
-"""Set a process for timing and running: one core, one thread, memory kept, no denormals; and see what memory it takes.
+"""Set a process for timing and running: one core, one thread, memory kept; and see what memory it takes.
 
 Profiling and running under different settings makes every prediction wrong, so this is the one place that sets them.
 """
@@ -29,7 +29,6 @@ def pin(*cores: int) -> None:
         listed = ",".join(map(str, cores))
         raise ProcessError(f"this process may not use core {listed}: {error.strerror}; see --cores") from error
     torch.set_num_threads(len(cores))
-    torch.set_flush_denormal(True)
     set_malloc(KEEP_BYTES)
 
 
@@ -54,13 +53,13 @@ def only_thread() -> Iterator[None]:
 
 @contextmanager
 def pinned(core: int) -> Iterator[None]:
-    """Pin this process for a while; then cores, threads and denormals are as before and freed memory is given back.
+    """Pin this process for a while; then cores and threads are as before and freed memory is given back.
 
     malloc's thresholds go to where glibc raises its own. It does not tell them, so any that were set otherwise are
     lost; and it no longer raises them by itself.
     """
     with only_thread():
-        allowed, threads, flushed = os.sched_getaffinity(0), torch.get_num_threads(), _flushes_denormals()
+        allowed, threads = os.sched_getaffinity(0), torch.get_num_threads()
         kept_bytes = set_malloc(KEEP_BYTES)
         try:
             pin(core)
@@ -68,13 +67,8 @@ def pinned(core: int) -> Iterator[None]:
         finally:
             os.sched_setaffinity(0, allowed)
             torch.set_num_threads(threads)
-            torch.set_flush_denormal(flushed)
             set_malloc(kept_bytes)
             release_memory()
-
-
-def _flushes_denormals() -> bool:
-    return not (torch.tensor([1e-310], dtype=torch.float64) * 1).item()
 
 
 _BATCH, _CLASSES = 2, 4

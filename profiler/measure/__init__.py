@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 from profiler.public import on_demand
 
 if TYPE_CHECKING:
-    from profiler.measure.measure import measure_profile, times_as_fast
+    from profiler.measure.measure import measure_profile
     from profiler.measure.stepper import stepper_for
     from profiler.measure.yardstick import step_timer
 else:

@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, redirect_stdout
 from dataclasses import replace
 from functools import partial
-from statistics import median
 
 from profiler.capture import captured_model, minibatch, refuse_unfaithful
 from profiler.errors import CaptureError
@@ -82,29 +81,3 @@ def _refuse_other_layers(captured: Captured, memory: Memory | None) -> None:
             f"({len(captured.operations)} here, {memory.layers} there); let its factory build the same "
             "model each time"
         )
-
-
-def times_as_fast(
-    config: Config,
-    captured: Captured,
-    core: int,
-    budget_s: float,
-) -> float:
-    """Return how many times as fast as the plain model another form of it takes a step: the median of pairs in turn.
-
-    Args:
-        config: Model, batch size, input and update rule.
-        captured: The other form.
-        core: The core to measure on.
-        budget_s: For how long to repeat the steps, which are done three times at least.
-    """
-    with _measuring(config.name, core):
-        plain, other = (
-            stepper_for(own, minibatch(config, own), replace(config.rule, lr=0.0), 2)
-            for own in (captured_model(config), captured)
-        )
-        ratios: list[float] = []
-        until_s = time.perf_counter() + budget_s
-        while len(ratios) <= LEAST_PAIRS or time.perf_counter() < until_s:
-            ratios.append(plain.plain_step() / other.plain_step())
-    return median(ratios[1:])  # the first pair warms up

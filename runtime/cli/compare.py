@@ -47,7 +47,6 @@ class CompareOptions(RunningOptions):
     out: Annotated[
         Path | None, option("folder of the results (results/)", under="output", type=Path, metavar="DIR")
     ] = None
-    audit: Annotated[bool, switch("test predictions on ten splits")] = False
     quick: Annotated[bool, switch("one short round, of the smallest batch size")] = False
     clock: ClockOption = None
     fresh: Annotated[bool, switch("ignore what was measured before")] = False
@@ -62,40 +61,36 @@ def compare_all(options: CompareOptions) -> int:
     refuse_clock(options.clock, options)
     places = [_place(options, config, len(wanted)) for config in wanted]
     settings = [settings_of(options, config) for config in wanted]
-    requests = [
-        runtime.compare.request_of(config, own, audit=options.audit)
-        for config, own in zip(wanted, settings, strict=True)
-    ]
+    requests = [runtime.compare.request_of(*given) for given in zip(wanted, settings, strict=True)]
     profiler.capture.refuse_unknown(dict.fromkeys(config.model for config in wanted))
     report = _report(options, places)
     for path in places:
         refuse_unwritable(path, None, "--out")  # what is there is set aside
         refuse_unwritable(path.with_name(PLAN), "plan", "--out")
     refuse_unwritable(report, "page", "--out")
-    with runtime.compare.locked(path.parent for path in (*places, report)):
-        begun: list[Job] = []
-        alone = report if len(wanted) == 1 else None
-        shown = 0
-        try:
-            for given in zip(wanted, settings, places, requests, strict=True):
-                job = runtime.compare.job_of(
-                    *given, clock=options.clock, fresh=options.fresh, quick=options.quick, budget_s=options.budget_s
-                )
-                begun.append(job)
-                runtime.compare.carry_out(
-                    job, options.stall_timeout_s, seen=partial(_seen, begun, report), fresh=options.fresh
-                )
-                _show(begun[-1], options, alone)
-                shown = len(begun)
-        except (KeyboardInterrupt, StageplanError) as error:  # which leave the best answer so far
-            if begun[shown:] and begun[-1].comparison.runs:
-                _show(begun[-1], options, alone)
-            if begun and not options.json:
-                _conclude(begun, report, options)
-            if isinstance(error, KeyboardInterrupt):
-                error.add_note("paused, and nothing is left running; to resume, repeat the command without --fresh")
-            raise
-        return _conclude(begun, report, options)
+    begun: list[Job] = []
+    alone = report if len(wanted) == 1 else None
+    shown = 0
+    try:
+        for given in zip(wanted, settings, places, requests, strict=True):
+            job = runtime.compare.job_of(
+                *given, clock=options.clock, fresh=options.fresh, quick=options.quick, budget_s=options.budget_s
+            )
+            begun.append(job)
+            runtime.compare.carry_out(
+                job, options.stall_timeout_s, seen=partial(_seen, begun, report), fresh=options.fresh
+            )
+            _show(begun[-1], options, alone)
+            shown = len(begun)
+    except (KeyboardInterrupt, StageplanError) as error:  # which leave the best answer so far
+        if begun[shown:] and begun[-1].comparison.runs:
+            _show(begun[-1], options, alone)
+        if begun and not options.json:
+            _conclude(begun, report, options)
+        if isinstance(error, KeyboardInterrupt):
+            error.add_note("paused, and nothing is left running; to resume, repeat the command without --fresh")
+        raise
+    return _conclude(begun, report, options)
 
 
 def _seen(begun: "list[Job]", report: Path, latest: "Comparison") -> None:

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from runtime.compare.posterior import Estimate
     from runtime.compare.ranking import apart, decided
     from runtime.compare.request import Request, request_of
-    from runtime.compare.resume import find_comparison, locked, set_aside
+    from runtime.compare.resume import find_comparison, set_aside
     from runtime.compare.rounds import Step, compare, steps
     from runtime.compare.work import carry_out
 else:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from optimizer.cli import planned_models, plans_of
 from optimizer.plan import Plan, distinct, scheduled
-from optimizer.planning import LOWERED, OPTIMIZED, SLICED, load_schemes, spaced_splits
+from optimizer.planning import LOWERED, OPTIMIZED, SLICED, load_schemes
 from optimizer.schedule import schedule_of
 from optimizer.what_if import Chain, chain_of
 from profiler.capture import captured_model
@@ -95,7 +95,6 @@ def _begun(config: Config, settings: Settings, request: Request, *, quick: bool,
     for sentence in forms:
         note(sentence)
     plans = plans_of(models, list(request.asked), schemes, left_out.append)
-    plans |= spaced_splits(models.whole, request.distinct_splits, {plan.split for plan in plans.values()})
     plans = {name: _scheduled(plan, request, settings.clock) for name, plan in plans.items()}
     if without := why_left_out(config, set(request.cores), request.data):
         left_out.append(without)

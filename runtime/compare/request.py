@@ -14,8 +14,6 @@ from runtime.pipeline import cores_for
 from runtime.results import ChannelName
 from runtime.worker import Settings
 
-AUDITED_SPLITS = 10
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
@@ -23,7 +21,6 @@ class Request:
 
     Attributes:
         asked: The partitions, those that the model does not allow included.
-        distinct_splits: Evenly spaced splits join the partitions until so many are distinct.
         minibatches: Of each run; 0 for as many as a second or two take.
         repeats: How many rounds at most; a comparison that is open after fewer is gone on with.
         full: Whether every split runs in every round; else those only that may still be the fastest.
@@ -44,18 +41,16 @@ class Request:
     slice: str
     precision: Literal["fp32", "bf16", "auto"] = "fp32"
     asked: tuple[str, ...]
-    distinct_splits: Annotated[int, Meta(ge=0)]
     repeats: Annotated[int, Meta(ge=1)]
     full: bool
 
 
-def request_of(config: Config, settings: Settings, *, audit: bool = False) -> Request:
+def request_of(config: Config, settings: Settings) -> Request:
     """Return what is asked for.
 
     Args:
         config: The model, its minibatch, the rounds, the partitions.
         settings: How splits run.
-        audit: Whether evenly spaced splits run, too, to test predictions on.
     """
     return Request(
         model=config.name,
@@ -73,7 +68,6 @@ def request_of(config: Config, settings: Settings, *, audit: bool = False) -> Re
         slice=config.slice,
         precision=config.precision,
         asked=tuple(wanted_names(list(config.partitions), config, load_schemes())),
-        distinct_splits=AUDITED_SPLITS if audit else 0,
         repeats=config.repeats,
         full=config.full,
     )

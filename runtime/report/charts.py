@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from optimizer.plan import timeline
 from profiler.report import MEBIBYTE, Drawing, drawing
 from runtime.compare import Comparison, Contender, RunRecord
-from runtime.report.findings import SPACED, called, own_splits, samples_per_s
+from runtime.report.findings import called, own_splits, samples_per_s
 from runtime.results import Bar
 from runtime.timeline import COLOURS, colour_key, draw_bars, kinds_in
 
@@ -177,7 +177,7 @@ def _recorded(part: Contender) -> RunRecord | None:
 def _drawn_splits(comparison: Comparison) -> list[Contender]:
     """Return the splits with a name of their own that ran, in their order: the schemes from front to end."""
     parts = own_splits(comparison)
-    return [part for part in parts if part.stages and not part.name.startswith(SPACED)][:_MOST_SPLITS]
+    return [part for part in parts if part.stages][:_MOST_SPLITS]
 
 
 def _predicted(part: Contender, run: RunRecord) -> list[list[Bar]]:

@@ -10,7 +10,6 @@ from runtime.compare import Comparison, Contender, Estimate, apart, decided
 from runtime.pipeline import taking_turns
 from runtime.report.warnings import FIRM, firmness, too_loud
 
-SPACED = "spaced-"
 TIMES = 2.0
 """From this ratio on, speeds are told as times, not as per cent."""
 

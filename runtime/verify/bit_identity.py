@@ -16,7 +16,7 @@ from profiler.execution import Captured
 from runtime.pipeline import Execution, refuse_other_data
 from runtime.results import Digests, PartitionVerification
 from runtime.verify.replay import Pairs, Recurrence, Replay, Trained
-from runtime.worker import Checksums, Synthetic, digest_of_all
+from runtime.worker import POOL, Checksums, digest_of_all, synthetic_inputs, synthetic_targets
 
 
 def verify(
@@ -65,8 +65,9 @@ def minibatches_again(execution: Execution, minibatches: int, checksums: Checksu
     Layers draw from the same generators as a loader. Data that differ from the reading with ``checksums`` are refused.
     """
     if not execution.settings.data:
-        made = Synthetic(execution.data_spec(minibatches))
-        return [(made.inputs(minibatch), made.targets(minibatch)) for minibatch in range(minibatches)]
+        spec = execution.data_spec(minibatches)
+        pool = list(zip(synthetic_inputs(spec), synthetic_targets(spec), strict=True))
+        return [pool[minibatch % POOL] for minibatch in range(minibatches)]
     reader = execution.reader()
     pairs = [pair for pair in (reader.read() for _ in range(minibatches)) if pair]
     if len(pairs) < minibatches:

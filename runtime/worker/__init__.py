@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 from profiler.public import on_demand
 
 if TYPE_CHECKING:
-    from runtime.worker.data import POOL, DataSpec, Synthetic
+    from runtime.worker.data import POOL, DataSpec, synthetic_inputs, synthetic_targets
     from runtime.worker.digest import digest_of_all, digest_of_state
     from runtime.worker.messages import (
         Checksums,

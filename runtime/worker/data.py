@@ -40,41 +40,16 @@ class DataSpec:
     sample: Tensor | None = None
 
 
-class Synthetic:
-    """Minibatches drawn from a seed, each when it is first asked for or prepared."""
+def synthetic_inputs(spec: DataSpec) -> list[Tensor]:
+    """Return the inputs of the minibatches of a run's pool, each ``(N, …)``."""
+    if spec.sample is not None:
+        return [spec.sample.roll(minibatch, 0) for minibatch in range(spec.pool)]
+    return [inputs(spec.seed, minibatch, spec.shape, spec.vocabulary) for minibatch in range(spec.pool)]
 
-    def __init__(self, spec: DataSpec) -> None:
-        """Nothing is made yet."""
-        self._spec = spec
-        self._made: dict[tuple[int, int], Tensor] = {}
 
-    def prepare(self, *, inputs: bool, targets: bool) -> None:
-        """Make the whole pool."""
-        for minibatch in range(self._spec.pool):
-            if inputs:
-                self.inputs(minibatch)
-            if targets:
-                self.targets(minibatch)
-
-    def inputs(self, minibatch: int) -> Tensor:
-        """Return the inputs of a minibatch, ``(N, …)``."""
-        spec = self._spec
-        key = minibatch % POOL, _INPUTS
-        if key not in self._made:
-            self._made[key] = (
-                inputs(spec.seed, minibatch, spec.shape, spec.vocabulary)
-                if spec.sample is None
-                else spec.sample.roll(minibatch % POOL, 0)
-            )
-        return self._made[key]
-
-    def targets(self, minibatch: int) -> Tensor:
-        """Return the targets of a minibatch, ``(N, …)``."""
-        spec = self._spec
-        key = minibatch % POOL, _TARGETS
-        if key not in self._made:
-            self._made[key] = targets(spec.seed, minibatch, spec.labels, spec.classes)
-        return self._made[key]
+def synthetic_targets(spec: DataSpec) -> list[Tensor]:
+    """Return the targets of the minibatches of a run's pool, each ``(N, …)``."""
+    return [targets(spec.seed, minibatch, spec.labels, spec.classes) for minibatch in range(spec.pool)]
 
 
 def inputs(seed: int, minibatch: int, shape: Sequence[int], vocabulary: int = 0) -> Tensor:

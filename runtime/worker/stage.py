@@ -20,7 +20,7 @@ import runtime.channels
 from profiler.execution import Left, TensorSpec, WeightVersions, slot_tensors
 from runtime.channels import Channel, SharedMemory
 from runtime.errors import InputError, RunError
-from runtime.worker.data import Synthetic
+from runtime.worker.data import POOL
 from runtime.worker.messages import Go, Load, Share
 
 if TYPE_CHECKING:
@@ -50,7 +50,8 @@ class Stage:
     def __init__(
         self,
         load: Load,
-        synthetic: Synthetic,
+        own_inputs: Sequence[Tensor],
+        own_targets: Sequence[Tensor],
         *,
         before: Channel | None,
         behind: Channel | None,
@@ -61,7 +62,8 @@ class Stage:
 
         Args:
             load: What the stage is told.
-            synthetic: The minibatches that the first stage and the last one make themselves, if they do.
+            own_inputs: The inputs of the minibatches that the first stage makes itself, if it does.
+            own_targets: Likewise, the targets in the last.
             before: The channel to the stage before, None in the first; likewise ``behind``.
             behind: To the stage behind.
             inputs: Where inputs come from, in the first stage, unless it makes its own.
@@ -91,7 +93,7 @@ class Stage:
         self._left: dict[int, list[Left]] = {}
         self._in_flight: dict[int, InFlight] = {}
         self.used = 0
-        self._synthetic = synthetic
+        self._own_inputs, self._own_targets = own_inputs, own_targets
         self.common_norm = _common_norm(load) if settings.rule.clip_norm else None
         self._norms: dict[str, Tensor] = {}
         self._scale: Tensor | None = None
@@ -112,7 +114,7 @@ class Stage:
         segment = self.load.segment
         version = self.versions.bind()
         if self.before is self.inputs is None:
-            received = [self._synthetic.inputs(minibatch)]
+            received = [self._own_inputs[minibatch % POOL]]
         leaves = [
             tensor.detach().requires_grad_(spec.gradient)
             for spec, tensor in zip(segment.receives, received, strict=True)
@@ -200,7 +202,7 @@ class Stage:
     def warm_up(self) -> None:
         """Run every shape once, as deep as the stage goes, without a trace in weights, buffers or losses."""
         buffers = {path: tensor.clone() for path, tensor in self.constants.items()}
-        self._blank = self.targets.activations.blank()[0] if self.targets else self._synthetic.targets(0)
+        self._blank = self.targets.activations.blank()[0] if self.targets else next(iter(self._own_targets), None)
         source = self.before or self.inputs
         received = source.activations.blank() if source else []
         back = self.behind.gradients.blank() if self.behind else []
@@ -259,7 +261,7 @@ class Stage:
             return targets, share.weight
         every = self.load.common.pace.update_every
         assert self.minibatches is not None
-        return self._synthetic.targets(minibatch), 1 / min(every, self.minibatches - minibatch // every * every)
+        return self._own_targets[minibatch % POOL], 1 / min(every, self.minibatches - minibatch // every * every)
 
 
 def _common_norm(load: Load) -> "CommonNorm":

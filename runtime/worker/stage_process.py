@@ -26,7 +26,7 @@ from profiler.machine import PeakMemory, pin, release_memory, use_torch_once
 from runtime.channels import Channel, Direction, SharedMemory
 from runtime.errors import Failure, InputError, cause_of
 from runtime.results import ActionRecord, StageRun, StageTimes
-from runtime.worker.data import Synthetic
+from runtime.worker.data import synthetic_inputs, synthetic_targets
 from runtime.worker.messages import CutEnd, Export, Go, Load, Report, Unload, receive, send
 from runtime.worker.stage import Stage
 from runtime.worker.status import Phase, StageStatus
@@ -97,8 +97,9 @@ class _Worker:
         send(self.control, report)
 
     def _load(self, load: Load) -> None:
-        synthetic = Synthetic(load.common.data)
-        synthetic.prepare(inputs=load.before is load.inputs is None, targets=load.behind is load.targets is None)
+        data = load.common.data
+        own_inputs = synthetic_inputs(data) if load.before is load.inputs is None else []
+        own_targets = synthetic_targets(data) if load.behind is load.targets is None else []
         self._memory = PeakMemory()
         if load.common.rendezvous:
             runtime.channels.join(load.common.rendezvous, load.stage, load.common.stages)
@@ -107,7 +108,7 @@ class _Worker:
         )
         self._turn = load.turn
         behind = self._channel(load, load.behind, behind=True)
-        self._stage = Stage(load, synthetic, before=before, behind=behind, inputs=inputs, targets=targets)
+        self._stage = Stage(load, own_inputs, own_targets, before=before, behind=behind, inputs=inputs, targets=targets)
         load.common.weights.unmap()
         self._memory.forget_peak()
         self._stage.warm_up()

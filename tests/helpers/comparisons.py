@@ -29,7 +29,7 @@ def request(**changes: object) -> Request:
     wanted = Request(
         model="test", batch_size=2, input_shape=(2, 3, 4, 4), minibatches=MINIBATCHES, num_stages=2, cores=(0, 1),
         schedule="1f1b", update_every=1, channel="shm", rule=UpdateRule(lr=0.01), data="", slice="none",
-        asked=("optimized", "end-load"), distinct_splits=0, repeats=3, full=True,
+        asked=("optimized", "end-load"), repeats=3, full=True,
     )  # fmt: skip
     return replace(wanted, **changes)  # type: ignore[arg-type]
 

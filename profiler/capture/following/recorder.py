@@ -348,7 +348,7 @@ class Recorder(TorchFunctionMode):
         if _contexts_of_autocast() > self._autocasts and torch.is_autocast_enabled("cpu"):
             return self._unfollowable("it uses torch.autocast in its forward; leave that to --precision")
         hooks: Any = torch._C._autograd._top_saved_tensors_default_hooks  # noqa: SLF001 - it has no other name
-        if hooks(True):
+        if hooks(True):  # noqa: FBT003
             return self._unfollowable("it changes what its backward keeps, as checkpointing does; leave that out")
         return None
 

@@ -10,7 +10,7 @@ import time
 from contextlib import chdir
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 import pytest
 from commands import MODEL, OPTIMIZE, PROFILE, RUN, SMALL, Command, refusal
@@ -20,7 +20,6 @@ from strategies import chain
 from optimizer.plan import Plan
 from optimizer.planning import Planner
 from optimizer.schedule import Pace
-from profiler.errors import ConfigError
 from profiler.files import read_json, to_json, write_whole
 from profiler.profile import Form, Profile, Slicing
 from runtime.cli import stageplan
@@ -539,20 +538,3 @@ def test_one_comparison_comes_after_the_other_and_ctrl_c_leaves_the_best_answer_
     assert [len(plan.stages) for plan in plans] == [2, 2]
     report = (in_folder / "found" / "report.html").read_text()
     assert report.count("<h2>small_models:Residual, batch") == 2
-
-
-def test_a_second_comparison_in_a_folder_is_refused_while_the_first_is_carried_out(
-    in_folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    refused: list[tuple[int, str]] = []
-    arguments = ["compare", *SMALL, "--stages", "2", "--out"]
-
-    def meanwhile(*_given: object, **_named: object) -> NoReturn:
-        refused.append(refusal(RUN, [*arguments, "found"], capsys))
-        raise ConfigError("the first ends here")
-
-    monkeypatch.setattr("runtime.compare.job_of", meanwhile)
-    assert RUN([*arguments, "found"]) == 2
-    assert not list(in_folder.iterdir()), "nothing is left of a folder in which nothing was written"
-    remedy = "wait until it is done, or give another folder with --out"
-    assert refused == [(2, f"error: another comparison is being made in {in_folder / 'found'}; {remedy}")]

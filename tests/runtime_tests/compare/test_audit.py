@@ -2,14 +2,12 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from itertools import pairwise
 
 import pytest
-from comparisons import comparison, empty, measured, planner, plans, record, with_runs
+from comparisons import comparison, empty, measured, plans, record, with_runs
 from strategies import FREE, chain
 
 from optimizer.plan import Plan
-from optimizer.planning import spaced_splits
 from runtime.compare import Comparison
 from runtime.compare.audit import audit
 
@@ -110,20 +108,3 @@ def test_a_split_that_ran_alone_has_no_pace_to_hide_its_error_behind() -> None:
     assert found.pace is None
     assert found.splits[0].settled_error == pytest.approx(0.25)
     assert "machine" not in found.verdict
-
-
-@pytest.mark.parametrize(("stages", "layers"), [(2, 30), (4, 30), (2, 11), (3, 4)])
-def test_evenly_spaced_splits_join_until_there_are_enough_distinct_ones(stages: int, layers: int) -> None:
-    found = planner(chain([1 + number % 3 for number in range(layers)]), stages)
-    taken = {tuple(stage.layers for stage in found.optimized().stages)}
-    added = spaced_splits(found, 10, taken)
-    splits = [tuple(stage.layers for stage in plan.stages) for plan in added.values()]
-    assert len(set(splits)) == len(splits)
-    assert not taken & set(splits)
-    most = {2: layers - 1, 3: (layers - 1) * (layers - 2) // 2, 4: 10}[stages]
-    assert len(splits) == min(9, most - 1)
-    if stages == 2 and layers == 30:
-        cuts = sorted(len(split[0]) for split in splits)
-        gaps = [after - before for before, after in pairwise(cuts)]
-        assert max(gaps) <= 5, "spread over the whole model"
-    assert not spaced_splits(found, 0, taken)

@@ -30,10 +30,6 @@ def result(plan: Plan, throughput: float) -> RunResult:
     return replace(MADE, plan=plan, throughput_samples_per_s=throughput, makespan_s=16 / throughput, stages=stages)
 
 
-AUDITED = 3
-"""So many distinct splits are audited, which is as many as there are."""
-
-
 class Fake:
     """An execution that notes what it is told to run."""
 
@@ -64,7 +60,7 @@ def ran(start: Comparison, fake: Fake, most: int | None = None) -> tuple[Compari
 
 
 def test_every_contender_runs_once_a_round_in_an_order_of_the_rounds_own() -> None:
-    start = empty(plans(*NAMES), distinct_splits=AUDITED, repeats=4)
+    start = empty(plans(*NAMES), repeats=4)
     every = list(steps(start))
     blocks = [every[at : at + 4] for at in range(0, 16, 4)]
     for number, block in enumerate(blocks, 1):
@@ -125,7 +121,7 @@ def test_a_race_may_stop_after_a_round_and_be_prolonged() -> None:
 
 
 def test_equal_splits_run_once() -> None:
-    start = empty(plans("optimized", "end-load", "equal-load", "front-heavy"), distinct_splits=AUDITED, repeats=2)
+    start = empty(plans("optimized", "end-load", "equal-load", "front-heavy"), repeats=2)
     assert {part.name: part.same_as for part in start.partitions}["front-heavy"] == "optimized"
     assert Counter(step.name for step in steps(start)) == {
         "optimized": 2, "end-load": 2, "equal-load": 2, ONE_CORE: 2,
@@ -134,7 +130,7 @@ def test_equal_splits_run_once() -> None:
 
 def test_every_run_is_saved_and_the_last_is_the_whole() -> None:
     fake = Fake()
-    found, saved = ran(empty(plans(*NAMES), distinct_splits=AUDITED, repeats=2), fake)
+    found, saved = ran(empty(plans(*NAMES), repeats=2), fake)
     assert [len(one.runs) for one in saved] == list(range(1, 9))
     assert saved[-1] == found
     assert found.complete
@@ -155,7 +151,7 @@ def _without_times(found: Comparison) -> list[Any]:
 
 def test_a_run_that_fails_is_noted_and_the_others_go_on() -> None:
     fake = Fake(lambda number, _plan: number == 5)
-    found, _ = ran(empty(plans(*NAMES), distinct_splits=AUDITED, repeats=2), fake)
+    found, _ = ran(empty(plans(*NAMES), repeats=2), fake)
     assert found.complete
     assert fake.renewals == len(NAMES) + 1, (
         "each run of the first round has processes of its own, and one after a failure"
@@ -170,7 +166,7 @@ def test_a_run_that_fails_is_noted_and_the_others_go_on() -> None:
 
 def test_a_split_that_does_not_fit_into_memory_does_not_stop_the_others() -> None:
     fake = Fake(lambda _number, plan: plan.method == "end-load", TooLargeError("too large"))
-    found, _ = ran(empty(plans(*NAMES), distinct_splits=AUDITED, repeats=2), fake)
+    found, _ = ran(empty(plans(*NAMES), repeats=2), fake)
     assert found.complete
     failed = next(part for part in found.partitions if part.name == "end-load")
     assert found.speed(failed.name) is None
@@ -180,12 +176,12 @@ def test_a_split_that_does_not_fit_into_memory_does_not_stop_the_others() -> Non
 
 def test_data_that_cannot_be_used_end_the_comparison() -> None:
     with pytest.raises(InputError, match="the loader"):
-        ran(empty(plans(*NAMES), distinct_splits=AUDITED), Fake(lambda *_: True, InputError("the loader raised")))
+        ran(empty(plans(*NAMES)), Fake(lambda *_: True, InputError("the loader raised")))
 
 
 def test_nothing_goes_on_after_a_round_in_which_everything_failed_until_it_is_taken_up_again() -> None:
     fake = Fake(lambda _number, _plan: True)
-    failed, _ = ran(empty(plans(*NAMES), distinct_splits=AUDITED, repeats=9), fake)
+    failed, _ = ran(empty(plans(*NAMES), repeats=9), fake)
     assert len(fake.order) == 3
     assert failed.rounds == 1
     assert all(not part.by_round for part in failed.partitions)
