@@ -67,7 +67,7 @@ def model_request(
         slicing: ``auto``, ``none``, or layers with their blocks.
         precision: As it is asked for.
         cut_after: Forced cuts; they name whole layers, unless the slicing names layers, too.
-        plain_only: What knows whole layers in float32 only, such as ``--method uniform``; nothing where all else does.
+        plain_only: What knows whole layers in float32 only, such as ``--method end-load``; nothing where all else does.
     """
     wanted = slicing_named(slicing)
     if plain_only and names_layers(slicing):

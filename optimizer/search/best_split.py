@@ -49,7 +49,7 @@ def solve(problem: Problem, candidates: Candidates) -> Solution | None:
         times_ns = table.time_ns(stage)
         return times_ns if limit is None else np.where(table.memory_bytes(stage) <= limit, times_ns, NEVER)
 
-    places = best_chain(cost_ns, problem.stages, table.cut_bytes)
+    places = best_chain(cost_ns, problem.stages)
     if places is None:
         return None
     bounds = tuple(candidates.ideals[at] for at in (0, *places, len(candidates.ideals) - 1))

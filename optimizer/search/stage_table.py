@@ -60,12 +60,6 @@ class StageTable:
         return np.where(needed < NEVER, needed + self._problem.costs.heap_bytes, NEVER)
 
     @cached_property
-    def cut_bytes(self) -> Integers:
-        """The bytes that cross behind each candidate, activations and gradients."""
-        down, up = self._bytes
-        return down + up
-
-    @cached_property
     def _bytes(self) -> tuple[Integers, Integers]:
         """What crosses behind each candidate, down and up."""
         return self._crossing_sums([(value.output_bytes, value.gradient_bytes) for value in self._problem.costs.values])

@@ -9,7 +9,7 @@ from optimizer.plan import Plan
 from optimizer.schedule import PLAIN_1F1B, Pace
 from profiler.profile import INPUT, Layer, Profile
 
-Objective = tuple[int, int, int, tuple[tuple[int, tuple[int, ...]], ...]]
+Objective = tuple[int, int, tuple[tuple[int, tuple[int, ...]], ...]]
 
 
 def work_ns(layer: Layer, pace: Pace, *, last: bool) -> int:
@@ -41,33 +41,29 @@ def crossings(profile: Profile, stage_of: dict[str, int], stages: int) -> Iterat
             yield cut, output, gradient
 
 
-def stage_costs(
-    profile: Profile, stage_of: dict[str, int], stages: int, pace: Pace = PLAIN_1F1B
-) -> tuple[list[int], int]:
-    """What each stage costs a minibatch, and the bytes sent, straight from the cost model's words."""
+def stage_costs(profile: Profile, stage_of: dict[str, int], stages: int, pace: Pace = PLAIN_1F1B) -> list[int]:
+    """What each stage costs a minibatch, straight from the cost model's words."""
     costs = [0] * stages
     for layer in profile.layers:
         stage = stage_of[layer.name]
         costs[stage] += work_ns(layer, pace, last=stage == stages - 1)
     costs[-1] += round(profile.loss.forward_s * 1e9) + round(profile.loss.backward_s * 1e9)
-    sent = 0
     for cut, output, gradient in crossings(profile, stage_of, stages):
         costs[cut] += sending_ns(profile, output)
         costs[cut + 1] += sending_ns(profile, gradient)
-        sent += output + gradient
-    return costs, sent
+    return costs
 
 
 def objective(profile: Profile, stage_of: dict[str, int], stages: int, pace: Pace = PLAIN_1F1B) -> Objective:
-    """Bottleneck, bytes sent, second-worst stage, and where the cuts are."""
-    costs, sent = stage_costs(profile, stage_of, stages, pace)
+    """Bottleneck, the sum of the squares of all stages in units of it, and where the cuts are."""
+    costs = stage_costs(profile, stage_of, stages, pace)
+    unit = max(1, max(costs) // 2**20)
     order = [layer.name for layer in profile.layers]
     cuts = []
     for cut in range(stages - 1):
         before = tuple(index for index, name in enumerate(order) if stage_of[name] <= cut)
         cuts.append((len(before), before))
-    ranked = sorted(costs, reverse=True)
-    return ranked[0], sent, ranked[1] if stages > 1 else 0, tuple(cuts)
+    return max(costs), sum((cost // unit) ** 2 for cost in costs), tuple(cuts)
 
 
 def legal_assignments(profile: Profile, stages: int) -> Iterator[dict[str, int]]:
