@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from runtime.pipeline.execution import Execution
     from runtime.pipeline.model_keys import from_model_keys, own_key, to_model_keys, without_tensors
     from runtime.pipeline.progress import ProgressBar, progress_bar
-    from runtime.pipeline.read_minibatches import Reader, Rest, Wanted, refuse_other_data
+    from runtime.pipeline.read_minibatches import Reader, Rest, refuse_other_data
     from runtime.pipeline.reader_thread import PATIENCE_S, one_by_one
     from runtime.pipeline.start import cores_of, executions_of, pool_of
 else:

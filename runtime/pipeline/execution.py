@@ -30,7 +30,7 @@ from runtime.pipeline.feed import Feed
 from runtime.pipeline.load_messages import loads
 from runtime.pipeline.model_keys import without_tensors
 from runtime.pipeline.outcome import Outcome, outcome_of, training_result
-from runtime.pipeline.read_minibatches import Reader, Wanted, refuse_other_data
+from runtime.pipeline.read_minibatches import Reader, refuse_other_data
 from runtime.pipeline.reader_thread import PATIENCE_S, ReaderThread
 from runtime.pipeline.shared_state import SharedState, momenta_specs
 from runtime.pipeline.stage_segments import refuse_too_little_memory, slices
@@ -340,7 +340,7 @@ class Execution:
             self._reading.close()
             self._reading = ReaderThread()
         return Reader(
-            iterable, Wanted.of(self.captured, cut=cut), name, compared=compared or self.session.distributed,
+            iterable, self.captured, name, cut=cut, compared=compared or self.session.distributed,
             patience_s=self.pool.stall_timeout_s or PATIENCE_S, thread=self._reading,
         )  # fmt: skip
 

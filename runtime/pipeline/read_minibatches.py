@@ -13,10 +13,8 @@ from profiler.capture import laid_out, pair_of
 from profiler.errors import ModelError, StageplanError, one_line
 from profiler.execution import (
     IGNORED,
-    ONE_TENSOR,
     Captured,
     CrossEntropy,
-    Inputs,
     OwnLoss,
     TensorSpec,
     model_loss,
@@ -31,41 +29,6 @@ from runtime.worker import Checksums
 _OWN_LOSS = (
     "loss=torch.nn.functional.cross_entropy, say, or loss: torch.nn.functional:cross_entropy in a configuration file"
 )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Wanted:
-    """What a model is trained on.
-
-    Attributes:
-        inputs: What the inputs of a minibatch look like as they travel; a minibatch may have fewer samples.
-        cut: Whether it may have more, and is cut into parts that do not.
-        called: How the model is called with them.
-        labels: The shape of a minibatch's targets, which are whole numbers below ``classes``; None: any tensor.
-        own_loss: Whether the model returns its loss, its targets being among its inputs.
-        batch_norm: The layer that cannot be trained on a single sample; nothing where all can.
-    """
-
-    inputs: TensorSpec
-    cut: bool = False
-    called: Inputs = ONE_TENSOR
-    labels: tuple[int, ...] | None = None
-    classes: int = 0
-    own_loss: bool = False
-    batch_norm: str = ""
-
-    @classmethod
-    def of(cls, captured: Captured, *, cut: bool = False) -> "Wanted":
-        """Return what a captured model is trained on."""
-        return cls(
-            inputs=captured.specs[INPUT],
-            cut=cut,
-            called=captured.inputs,
-            labels=captured.labels if isinstance(captured.loss, CrossEntropy) else None,
-            classes=captured.classes,
-            own_loss=isinstance(captured.loss, OwnLoss) and captured.loss.function is model_loss,
-            batch_norm=_batch_norm_of(captured),
-        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,23 +49,26 @@ class Reader:
     Attributes:
         name: What to call it, as in "the data of 'digits:train'".
         count: How many it has read.
+        cut: Whether each minibatch is an update, and is cut into parts.
     """
 
     def __init__(
-        self, iterable: Any, wanted: Wanted, name: str, *, compared: bool = True, patience_s: float = PATIENCE_S,
-        thread: ReaderThread | None = None,
+        self, iterable: Any, captured: Captured, name: str, *, cut: bool = False, compared: bool = True,
+        patience_s: float = PATIENCE_S, thread: ReaderThread | None = None,
     ) -> None:  # fmt: skip
         """Prepare to iterate, which begins with the first minibatch that is wanted.
 
         Args:
             iterable: What yields the minibatches, such as a DataLoader.
-            wanted: What they have to be.
+            captured: The model that is trained on them.
             name: What to call it.
+            cut: Whether each minibatch is an update, and is cut into parts of the captured minibatch's size at most.
             compared: Whether to keep checksums.
             patience_s: How long a minibatch may take.
             thread: What calls it; None: one of its own.
         """
-        self._wanted, self.name, self._compared = wanted, name, compared
+        self._captured, self.name, self.cut, self._compared = captured, name, cut, compared
+        self._batch_norm = _batch_norm_of(captured)
         self.count = 0
         self._first = iterable.first if isinstance(iterable, Rest) else 0
         self._checksums: list[int] = []
@@ -133,14 +99,9 @@ class Reader:
         """Let go of the iterable, and with it of a loader's processes."""
         self._iterator = self._iterable = None
 
-    @property
-    def cut(self) -> bool:
-        """Whether each minibatch is an update, and is cut into parts."""
-        return self._wanted.cut
-
     def parts_of(self, samples: int) -> int:
         """Return into how many parts a minibatch of so many samples is cut; 1 where it stays whole."""
-        return -(-samples // self._wanted.inputs.shape[0]) if self.cut else 1
+        return -(-samples // self._captured.specs[INPUT].shape[0]) if self.cut else 1
 
     @property
     def _awaited(self) -> str:
@@ -182,7 +143,9 @@ class Reader:
         if pair is None:
             raise NoMinibatchError(f"{self.name} hold no minibatch; nothing can be trained on them")
         self._peeked.append(pair)
-        whole = torch.empty((self._wanted.inputs.shape[0], *pair[1].shape[1:]), dtype=pair[1].dtype, device="meta")
+        whole = torch.empty(
+            (self._captured.specs[INPUT].shape[0], *pair[1].shape[1:]), dtype=pair[1].dtype, device="meta"
+        )
         return spec_of("targets", whole)
 
     @property
@@ -198,8 +161,8 @@ class Reader:
 
     def _pair(self, batch: Any, where: str) -> tuple[Tensor, Tensor]:
         """Return a minibatch's inputs as they travel, and its targets."""
-        wanted = self._wanted
-        if not wanted.called.packed:
+        called, loss = self._captured.inputs, self._captured.loss
+        if not called.packed:
             if not (isinstance(batch, (tuple, list)) and len(batch) == 2 and all(isinstance(x, Tensor) for x in batch)):
                 raise InputError(
                     f"{where} are a {type(batch).__name__}; each has to be a pair of tensors (inputs, targets), as "
@@ -208,10 +171,10 @@ class Reader:
             return batch[0], batch[1]
         try:
             given, targets = pair_of(batch)
-            inputs = wanted.called.pack(given)
+            inputs = called.pack(given)
         except ModelError as error:
             raise InputError(f"{where}: {error}") from error
-        if targets is None and not wanted.own_loss:
+        if targets is None and not (isinstance(loss, OwnLoss) and loss.function is model_loss):
             raise InputError(
                 f"{where} have no targets; give pairs (inputs, targets), or train on the loss that the model returns: "
                 'loss="model"'
@@ -228,8 +191,8 @@ class Reader:
             raise InputError(
                 f"{where} have targets {tuple(targets.shape)} for {counted(len(inputs), 'sample')}; give as many"
             )
-        if self._wanted.labels is not None:
-            _refuse_labels(targets, (len(inputs), *self._wanted.labels[1:]), self._wanted.classes, where)
+        if isinstance(self._captured.loss, CrossEntropy):
+            _refuse_labels(targets, (len(inputs), *self._captured.labels[1:]), self._captured.classes, where)
         like = targets[:0]
         if self._target is None:
             self._target = spec_of("targets", like)
@@ -242,7 +205,7 @@ class Reader:
 
     def _refuse_inputs(self, inputs: Tensor, where: str) -> None:
         """Refuse inputs that are not those of the plan, or too few."""
-        spec = self._wanted.inputs
+        spec = self._captured.specs[INPUT]
         if inputs.dim() and not len(inputs):
             raise InputError(f"{where} have no sample; leave empty minibatches out")
         fits = inputs.dim() == len(spec.shape) and inputs.shape[1:] == spec.shape[1:]
@@ -252,10 +215,10 @@ class Reader:
                 f"{spec.dtype} or fewer samples; plan for that shape, or change the data"
             )
         parts = self.parts_of(len(inputs))
-        if len(inputs) // parts == 1 and self._wanted.batch_norm:
+        if len(inputs) // parts == 1 and self._batch_norm:
             which = "have a single sample" if parts == 1 else f"have {len(inputs)} samples, cut into {parts} parts"
             raise InputError(
-                f"{where} {which}, and the batch norm {self._wanted.batch_norm} needs more than one to train on; "
+                f"{where} {which}, and the batch norm {self._batch_norm} needs more than one to train on; "
                 "leave it out, with drop_last=True in a DataLoader"
             )
 

@@ -1,6 +1,7 @@
 """Reading minibatches of the user's own: as they come, or refused in one sentence where they cannot be used."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -10,16 +11,16 @@ from torch import nn
 
 from profiler.capture import made
 from profiler.capture.layer_graph import capture
-from profiler.execution import TensorSpec, spec_of
+from profiler.execution import Captured, OwnLoss
 from runtime.errors import InputError
-from runtime.pipeline import Reader, Wanted, refuse_other_data
+from runtime.pipeline import Reader, refuse_other_data
 
-INPUTS: TensorSpec = spec_of("input", torch.empty(4, 3, 16, 16, device="meta"))
-WANTED = Wanted(inputs=INPUTS, labels=(4,), classes=5)
+WANTED = capture(nn.Sequential(nn.Flatten(), nn.Linear(768, 5)), "it", samples(4)[0])
+ANY_TARGETS = replace(WANTED, loss=OwnLoss(nn.functional.mse_loss))
 Pairs = list[tuple[torch.Tensor, torch.Tensor]]
 
 
-def reader(factory: str, wanted: Wanted = WANTED) -> Reader:
+def reader(factory: str, wanted: Captured = WANTED) -> Reader:
     return Reader(made(f"loaders:{factory}", 3), wanted, "the data")
 
 
@@ -106,23 +107,22 @@ def test_a_minibatch_that_cannot_be_used_is_told_by_number_with_what_to_do(
 
 
 def test_a_single_sample_is_refused_where_a_batch_norm_would_have_one_value_a_channel() -> None:
-    captured = [
-        capture(nn.Sequential(nn.Flatten(), nn.Linear(768, 5), *norm), "it", samples(4)[0])
-        for norm in ([nn.BatchNorm1d(5)], [nn.LayerNorm(5)])
-    ]
-    images = capture(nn.Sequential(nn.BatchNorm2d(3), nn.Flatten(), nn.Linear(768, 5)), "it", samples(4)[0])
-    assert [Wanted.of(each).batch_norm for each in (*captured, images)] == ["2", "", ""]
-    source = Reader([samples(2), samples(1)], Wanted.of(captured[0]), "the data")
+    norm, *others = (
+        capture(nn.Sequential(*before, nn.Flatten(), nn.Linear(768, 5), *behind), "it", samples(4)[0])
+        for before, behind in (([], [nn.BatchNorm1d(5)]), ([], [nn.LayerNorm(5)]), ([nn.BatchNorm2d(3)], []))
+    )
+    assert all(len(read(Reader([samples(2), samples(1)], other, "the data"))) == 2 for other in others)
+    source = Reader([samples(2), samples(1)], norm, "the data")
     assert source.read()
     with pytest.raises(InputError, match=r"minibatch 1 have a single sample, and the batch norm 2 .*drop_last=True"):
         source.read()
 
 
 def test_targets_of_a_loss_of_ones_own_may_be_any_tensor_but_always_of_one_kind() -> None:
-    assert len(read(reader("real_labels", Wanted(inputs=INPUTS)))) == 1
+    assert len(read(reader("real_labels", ANY_TARGETS))) == 1
     source: Any = [(samples(4)[0], torch.zeros(4, 2)), (samples(4)[0], torch.zeros(4, 3))]
     with pytest.raises(InputError, match=r"at minibatch 1 have targets \(4, 3\) of torch.float32, unlike those before"):
-        read(Reader(source, Wanted(inputs=INPUTS), "the data"))
+        read(Reader(source, ANY_TARGETS, "the data"))
 
 
 def test_a_label_may_be_left_out() -> None:
