@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 from profiler.public import on_demand
 
 if TYPE_CHECKING:
-    from optimizer.planning.even_cuts import even_places, even_share_s, even_slicing
+    from optimizer.planning.even_cuts import even_share_s, even_slicing
     from optimizer.planning.models import (
         Models,
         ProfileOf,

@@ -1,7 +1,5 @@
 """Where an even split cuts inside layers, against algebra, and what plans of models that are cut there give."""
 
-from dataclasses import replace
-
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -9,8 +7,8 @@ from other_forms import cuttable, sliced
 from strategies import FREE, chain
 
 from optimizer.costs import costs_of
-from optimizer.planning import Planner, even_places, even_share_s, even_slicing
-from profiler.profile import Loss, pieces_of
+from optimizer.planning import Planner, even_share_s, even_slicing
+from profiler.profile import pieces_of
 
 
 @settings(deadline=None, max_examples=60)
@@ -38,16 +36,6 @@ def test_only_what_can_be_cut_is_cut_and_into_all_its_features(
     pieces = pieces_of(even_slicing(costs_of(profile), stages))
     assert not whole & {int(name[1:]) for name in pieces}
     assert all(sum(lengths) == 4096 and len(lengths) > 1 for lengths in pieces.values())
-
-
-def test_the_last_stage_updates_in_place_and_gets_more() -> None:
-    profile = chain([10, 10, 10, 10], copy_cost=FREE)
-    layers = [replace(one, update_s=0.01, in_place_share=0.5) for one in profile.layers]
-    profile = replace(profile, layers=tuple(layers), loss=Loss(forward_s=0, backward_s=0))
-    share_s, place = even_share_s(costs_of(profile), 2), even_places(costs_of(profile), 2)[0]
-    assert share_s == pytest.approx(0.06 / 1.75), "70 − T − 5(1 − (T − 20) ÷ 20) = T"
-    assert place[0].name == "l1"
-    assert place[1] == pytest.approx(share_s / 0.02 - 1)
 
 
 def test_a_place_at_the_end_of_a_layer_is_no_cut_inside_it() -> None:
