@@ -14,17 +14,19 @@ if TYPE_CHECKING:
         models_of,
         names_layers,
     )
-    from optimizer.planning.naming import (
+    from optimizer.planning.partitions import plan_for, plans_for
+    from optimizer.planning.planner import Planner, link_of
+    from optimizer.planning.schemes import (
         ALL,
         LOWERED,
         OPTIMIZED,
         SLICED,
+        Schemes,
+        load_schemes,
         partition_names,
         partition_of,
         refuse_limits,
+        scheme_cuts,
     )
-    from optimizer.planning.partitions import plan_for, plans_for
-    from optimizer.planning.planner import Planner, link_of
-    from optimizer.planning.schemes import Schemes, load_schemes, scheme_cuts
 else:
     __getattr__ = on_demand(__name__)

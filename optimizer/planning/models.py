@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from optimizer.errors import PartitionError
 from optimizer.plan import Plan
 from optimizer.planning.even_cuts import even_share_s, even_slicing
-from optimizer.planning.naming import LOWERED, OPTIMIZED, SLICED
 from optimizer.planning.planner import Planner
+from optimizer.planning.schemes import LOWERED, OPTIMIZED, SLICED
 from profiler.commands import again
 from profiler.errors import ConfigError
 from profiler.profile import (

@@ -5,9 +5,8 @@ from collections.abc import Callable, Iterable
 from optimizer.errors import PartitionError
 from optimizer.plan import Plan
 from optimizer.planning.models import Models
-from optimizer.planning.naming import LOWERED, OPTIMIZED, SLICED, STUDY
 from optimizer.planning.planner import Planner
-from optimizer.planning.schemes import Schemes
+from optimizer.planning.schemes import LOWERED, OPTIMIZED, SLICED, STUDY, Schemes
 from profiler.settings import configs_folder, convert, read_mapping
 
 

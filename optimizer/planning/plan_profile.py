@@ -5,10 +5,9 @@ from typing import Annotated
 
 from optimizer.plan import EXACT, Plan
 from optimizer.planning.models import Models, cut_named
-from optimizer.planning.naming import partition_of, refuse_limits
 from optimizer.planning.partitions import plan_for
 from optimizer.planning.planner import Planner, link_of
-from optimizer.planning.schemes import load_schemes
+from optimizer.planning.schemes import load_schemes, partition_of, refuse_limits
 from optimizer.schedule import ASYNCHRONOUS, ScheduleName, pace_of
 from profiler.profile import Profile
 from profiler.python_arguments import Count, Hint, python_face

@@ -1,4 +1,4 @@
-"""The six hand-made schemes: shares of the layer count, which know nothing of what a layer costs.
+"""The partitions by name; the six hand-made schemes: shares of the layer count, which know nothing of costs.
 
 With N layers in captured order, cut i of S stages is round(N · C(i / S)), where C is the cumulative share over
 quarters, linear in between (so four stages use the shares as they stand), moved to the nearest legal cut, the earlier
@@ -9,17 +9,27 @@ Source: the schemes' names and words are the study's that this project starts fr
 ``configs/schemes.yaml``.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from fractions import Fraction
 from typing import Annotated
 
 from msgspec import Meta
 
-from optimizer.errors import PartitionError
+from optimizer.errors import OptimizerError, PartitionError
+from optimizer.plan import EXACT
+from profiler.errors import suggest
 from profiler.settings import configs_folder, convert, read_mapping
 
 Share = Annotated[int, Meta(ge=0, le=100)]
 Schemes = Mapping[str, tuple[int, ...]]
+OPTIMIZED = "optimized"
+SLICED = "sliced"
+"""The best split of the model with layers cut inside."""
+LOWERED = "bf16"
+"""The best split in bfloat16, where that is faster."""
+STUDY = "study"
+"""The cuts that were tuned by hand, as ``configs/hand-tuned.yaml`` has them."""
+ALL = "all"
 
 
 def load_schemes() -> Schemes:
@@ -63,3 +73,29 @@ def _cumulative(shares: Sequence[int], at: Fraction) -> Fraction:
     position = at * len(shares)
     whole = int(position)
     return Fraction(sum(shares[:whole]), 100) + (position - whole) * Fraction(shares[whole], 100)
+
+
+def partition_of(method: str, schemes: Schemes) -> str:
+    """Return the partition that a method of planning makes."""
+    methods = {EXACT: OPTIMIZED} | {name: name for name in schemes}
+    if method not in methods:
+        raise OptimizerError(f"there is no method '{method}'{suggest(method, methods)}; known: {', '.join(methods)}")
+    return methods[method]
+
+
+def refuse_limits(method: str, limits: Mapping[str, object]) -> None:
+    """Refuse what only the best split can have, by the flags that say it, together with another method."""
+    for flag in (flag for flag, value in limits.items() if value and method != EXACT):
+        raise OptimizerError(f"{flag} is of the best split and --method {method} of another; leave one out")
+
+
+def partition_names(wanted: Iterable[str], schemes: Schemes) -> list[str]:
+    """Return the names with ``all`` spelled out, each once."""
+    single = [OPTIMIZED, SLICED, LOWERED, *schemes]
+    names: dict[str, None] = {}
+    for name in wanted:
+        if name not in (*single, STUDY, ALL):
+            every = [*single, STUDY, ALL]
+            raise PartitionError(f"there is no partition '{name}'{suggest(name, every)}; known: {', '.join(every)}")
+        names |= dict.fromkeys(single if name == ALL else [name])
+    return list(names)

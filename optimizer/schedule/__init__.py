@@ -5,11 +5,6 @@ from typing import TYPE_CHECKING
 from profiler.public import on_demand
 
 if TYPE_CHECKING:
-    from optimizer.schedule.figures import (
-        makespan_s,
-        steady_minibatches,
-        throughput,
-    )
     from optimizer.schedule.schedule import (
         ASYNCHRONOUS,
         FLUSH_EVERY,
@@ -32,7 +27,10 @@ if TYPE_CHECKING:
         Durations,
         Span,
         by_kind,
+        makespan_s,
         simulate,
+        steady_minibatches,
+        throughput,
     )
     from optimizer.schedule.stage_requirements import Factors, StageRequirements, factors, requirements_of
 else:

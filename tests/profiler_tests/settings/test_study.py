@@ -8,8 +8,8 @@ from strategies import profile_of
 
 from optimizer.errors import PartitionError
 from optimizer.planning import Models, Planner, load_schemes, partition_names, plan_for, plans_for
-from optimizer.planning.naming import LOWERED, OPTIMIZED, SLICED, STUDY
 from optimizer.planning.partitions import hand_tuned_cuts
+from optimizer.planning.schemes import LOWERED, OPTIMIZED, SLICED, STUDY
 from profiler.capture import captured_model
 from profiler.errors import ConfigError
 from profiler.settings import Config, configs_folder, load_all
