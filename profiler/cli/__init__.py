@@ -7,7 +7,7 @@ from profiler.public import on_demand
 if TYPE_CHECKING:
     from profiler.cli.command import execute
     from profiler.cli.console import emit_json, keeping_quiet, live_console, note, note_anyway, progress, quiet, stdout
-    from profiler.cli.declare import Options, Parser, add_options, argument, duration, option, positive, size, switch
+    from profiler.cli.declare import Parser, add_options, duration, option, positive, size, switch
     from profiler.cli.options import CommonOptions, configs, settled_precision
     from profiler.cli.profile_cache import fresh_profile, path_for
 else:

@@ -20,8 +20,6 @@ from profiler.profile import PLAIN_FORM, Profile
 from profiler.rounds import spend
 from profiler.settings import Config
 
-LEAST_PAIRS = 3
-
 
 def measure_profile(
     config: Config,

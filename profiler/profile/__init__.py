@@ -37,6 +37,6 @@ if TYPE_CHECKING:
         Shape,
         parts_s,
     )
-    from profiler.profile.profile import MOST_ROUNDS, REGRET_LIMIT, Profile, more_or_less, profile_warnings
+    from profiler.profile.profile import MOST_ROUNDS, Profile, profile_warnings
 else:
     __getattr__ = on_demand(__name__)

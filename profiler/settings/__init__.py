@@ -11,7 +11,6 @@ if TYPE_CHECKING:
         BOUNDED_NORM,
         DEFAULT_RULE,
         SGD,
-        Adam,
         AdamW,
         LearningRate,
         Update,

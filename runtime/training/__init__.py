@@ -14,8 +14,7 @@ if TYPE_CHECKING:
     )
     from runtime.training.course import FIRST_EPOCH, Course, LogFile
     from runtime.training.epochs import EpochRecord, Loaders, Part, Paused, train_epochs
-    from runtime.training.evaluate import accuracy
-    from runtime.training.learning_rates import Constant, Cosine, Steps, configured_rates
+    from runtime.training.learning_rates import Steps, configured_rates
     from runtime.training.pipeline import DEFAULT, Pipeline
 else:
     __getattr__ = on_demand(__name__)
