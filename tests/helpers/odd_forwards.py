@@ -44,11 +44,6 @@ class ExactType(Base):
         return self.ends(x * 2 if type(x) is Tensor else x)
 
 
-class Length(Base):
-    def forward(self, x: Tensor) -> Tensor:
-        return self.ends(self.a(x) / len(x))
-
-
 class ShapeArithmetic(Base):
     def forward(self, x: Tensor) -> Tensor:
         samples, width = x.shape
@@ -59,30 +54,6 @@ class ShapeArithmetic(Base):
 class ShapeBranch(Base):
     def forward(self, x: Tensor) -> Tensor:
         return self.ends(self.a(x) * 2 if x.shape[0] > 1 else self.a(x))
-
-
-class Training(Base):
-    def forward(self, x: Tensor) -> Tensor:
-        x = self.a(x)
-        return self.ends(x * 2 if self.training else x)
-
-
-class Counter(Base):
-    def __init__(self) -> None:
-        super().__init__()
-        self.steps = 0
-
-    def forward(self, x: Tensor) -> Tensor:
-        self.steps += 1
-        return self.ends(self.a(x) * (2 if self.steps > 100 else 1))
-
-
-class ClassCounter(Base):
-    steps = 0
-
-    def forward(self, x: Tensor) -> Tensor:
-        type(self).steps += 1
-        return self.ends(self.a(x) * (2 if self.steps > 100 else 1))
 
 
 class CounterInAList(Base):
@@ -133,26 +104,9 @@ class BufferValue(Base):
         return self.ends(self.a(x) * 2 if self.on else self.a(x))
 
 
-class OwnNoise(Base):
-    def forward(self, x: Tensor) -> Tensor:
-        return self.ends(self.a(x) + torch.rand(WIDTH))
-
-
-class NoiseLikeInput(Base):
-    def forward(self, x: Tensor) -> Tensor:
-        return self.ends(self.a(x) + 0.1 * torch.rand_like(x))
-
-
 class PythonsRandom(Base):
     def forward(self, x: Tensor) -> Tensor:
         return self.ends(self.a(x) * 2 if random.random() < 1e-9 else self.a(x))  # noqa: S311
-
-
-class RandomDepth(Base):
-    def forward(self, x: Tensor) -> Tensor:
-        for _ in range(random.randint(1, 3)):  # noqa: S311
-            x = torch.relu(self.a(x))
-        return self.ends(x)
 
 
 class ValueInTry(Base):
@@ -239,17 +193,6 @@ class OwnSeed(Base):
         return self.ends(self.a(x) + torch.rand_like(x))
 
 
-class BufferInPlace(Base):
-    steps: Tensor
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.register_buffer("steps", torch.zeros(()))
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.ends(self.a(x) / self.steps.add_(1))
-
-
 class IntegersAndComplexes(Base):
     def __init__(self) -> None:
         super().__init__()
@@ -275,13 +218,6 @@ class LateBuffer(Base):
             self.register_buffer("ones", torch.ones(WIDTH))
         y: Tensor = self.ends(self.a(x) + self.ones)
         return y
-
-
-class PerSample(Base):
-    """A loop over samples, whose length is the minibatch's."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.ends(torch.stack([row * 2 for row in self.a(x)]))
 
 
 class Numpy(Base):
@@ -387,22 +323,10 @@ class HeadsWithAGap(Base):
         return Named(self.ends(x), None, self.h(x))
 
 
-def patched_forward() -> nn.Module:
-    model = WithInner()
-    plain = model.forward
-
-    def doubled(x: Tensor) -> Tensor:
-        return plain(x) * 2
-
-    model.forward = doubled  # type: ignore[method-assign]
-    return model
-
-
 KINDS: tuple[Callable[[], nn.Module], ...] = (
-    KeywordOnly, MoreArguments, ExactType, Length, ShapeArithmetic, ShapeBranch, Training, Counter, ClassCounter,
-    CounterInAList, GlobalNumber, Memory, PlainTensorInPlace, BufferValue, OwnNoise, NoiseLikeInput, PythonsRandom,
-    RandomDepth, ValueInTry, Detached, HeadsWithAGap, hook_on_a_layer, hook_on_a_container, hook_on_the_model,
-    gradient_hook_on_a_container, gradient_hook_on_a_layer, gradient_hook_on_a_parameter, patched_forward,
-    TensorCounter, ArrayCounter, IteratorCounter, MovingAverage, WeightClamp, OwnSeed, Frozen, BufferInPlace,
-    IntegersAndComplexes, Lazy, LateBuffer, compiled,
+    KeywordOnly, MoreArguments, ExactType, ShapeArithmetic, ShapeBranch, CounterInAList, GlobalNumber, Memory,
+    PlainTensorInPlace, BufferValue, PythonsRandom, ValueInTry, Detached, HeadsWithAGap, hook_on_a_layer,
+    hook_on_a_container, hook_on_the_model, gradient_hook_on_a_container, gradient_hook_on_a_layer,
+    gradient_hook_on_a_parameter, TensorCounter, ArrayCounter, IteratorCounter, MovingAverage, WeightClamp, OwnSeed,
+    Frozen, IntegersAndComplexes, Lazy, LateBuffer, compiled,
 )  # fmt: skip

@@ -12,11 +12,6 @@ def some_schedule(name: ScheduleName, stages: int, minibatches: int, every: int)
     return schedule_of(pace_of(name, stages, every), stages, minibatches)
 
 
-def plain(stages: int, minibatches: int, name: ScheduleName = "1f1b") -> Schedule:
-    """A run of a schedule as usual."""
-    return schedule_of(pace_of(name, stages), stages, minibatches)
-
-
 def drawn_pace(data: st.DataObject, stages: int, every: Sequence[int] = range(1, 7)) -> Pace:
     name = data.draw(st.sampled_from(list(SCHEDULES)))
     held = data.draw(st.sampled_from([None, 1, stages])) if SCHEDULES[name].splits else None

@@ -37,6 +37,7 @@ def test_a_profile_survives_its_file(tmp_path: Path) -> None:
             "of format 4, and this version reads format 19; make it anew",
         ),
         (b'"batch_size": 2', b'"batch_size": 0', "batch_size"),
+        (b'"precision": "fp32"', b'"precision": "int8"', "'int8'"),
         (b"}\n", b"", "no JSON"),
     ],
 )

@@ -138,32 +138,6 @@ def test_what_cannot_be_in_two_stays_in_one() -> None:
     assert assert_same(captured_of(Odd)) == {"last"}
 
 
-class Penalised(nn.Module):
-    """A model that differentiates its own backward, and a function with a backward of its user's."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.first, self.last = nn.Linear(768, 32), nn.Linear(32, small_models.CLASSES)
-
-    def forward(self, x: Tensor) -> Tensor:
-        x = Doubled.apply(self.first(torch.flatten(x, 1)))
-        return self.last(torch.tanh(x))  # type: ignore[no-any-return]
-
-
-class Doubled(torch.autograd.Function):
-    @staticmethod
-    def forward(_context: object, x: Tensor) -> Tensor:
-        return 2 * x
-
-    @staticmethod
-    def backward(_context: object, gradient: Tensor) -> Tensor:
-        return 2 * gradient
-
-
-def test_a_users_own_function_stays_in_one_between_layers_in_two() -> None:
-    assert assert_same(captured_of(Penalised)) == {"first", "last"}
-
-
 def test_a_backward_that_is_itself_differentiated_stays_in_one() -> None:
     parts = Parts(captured_of(small_models.Plain))
     (inputs, targets) = batches(1)[0]

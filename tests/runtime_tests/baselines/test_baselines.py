@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import torch
+from places import HELPERS
 from torch import nn
 
 from profiler.errors import StageplanError
@@ -25,9 +26,7 @@ CONFIG = Config(model="small_models:Residual", batch_size=2, image_size=16, batc
 
 @pytest.fixture(autouse=True)
 def _models_on_the_path(monkeypatch: pytest.MonkeyPatch) -> None:
-    import small_models
-
-    monkeypatch.setenv("PYTHONPATH", f"{os.path.dirname(small_models.__file__)}:{os.environ.get('PYTHONPATH', '')}")  # noqa: PTH120
+    monkeypatch.setenv("PYTHONPATH", f"{HELPERS}:{os.environ.get('PYTHONPATH', '')}")
 
 
 def left_behind() -> list[BaseProcess]:

@@ -113,7 +113,6 @@ def test_stages_that_outnumber_the_cores_say_by_which_clock_they_ran(
     [
         (PROFILE, ["--model", "alexnet", "--image-size", "8"], "rejects input of shape"),
         (PROFILE, ["--model", "alexnet", "--batch-size", "0"], "'0' is not a whole number from 1 up"),
-        (PROFILE, ["--model", "alexnet", "--cores", "4711"], "may not use core 4711"),
         (PROFILE, ["--model", "alexnet", "--cores", "0,0"], "not a list of distinct cores"),
         (PROFILE, ["--config", "none.yaml", "--model", "alexnet"], "cannot stand together"),
         (PROFILE, ["--model", "alexnet", "vgg16", "-o", "one.json"], "one file for 2 profiles"),
@@ -122,7 +121,6 @@ def test_stages_that_outnumber_the_cores_say_by_which_clock_they_ran(
         (PROFILE, ["--model", "alexnet", "--batch-size", "10000000"], "--batch-size: batch_size cannot be 10000000"),
         (PROFILE, ["--model", "./mycnn.py"], "a model in that file is named mycnn:Net"),
         (PROFILE, ["--model", "mycnn.Net"], "your own is named mycnn:Net, with a colon"),
-        (PROFILE, ["--modle", "alexnet"], "did you mean '--model'?"),
         (PROFILE, ["--model", "x" * 300], "File name too long"),
         (PROFILE, ["--model", "alexnet", "-o", "text.json/p.json"], "cannot write"),
         (PROFILE, ["--model", "alexnet", "-o", "p.txt"], "does not end in .json"),
@@ -130,7 +128,6 @@ def test_stages_that_outnumber_the_cores_say_by_which_clock_they_ran(
         (PROFILE, ["--model", "small_models:varying", "--image-size", "16"], "let its factory build the same model"),
         (PROFILE, ["--model", "small_models:Recomputing", "--image-size", "16"], "as checkpointing does"),
         (PROFILE, ["--model", "alexnet", "--sample-shape", "16,x"], "'x' is not a whole number"),
-        (OPTIMIZE, [*SMALL, "--method", "all"], "there is no method 'all'"),
         (RUN, ["compare", *SMALL, "--out", "."], "cannot write report.html: it is a folder"),
         (RUN, ["compare", "--config", "study.yaml"], "there is no model 'alexnot' in torchvision"),
         (RUN, ["run", "--config", "study.yaml"], "run takes one model"),
@@ -141,6 +138,7 @@ def test_stages_that_outnumber_the_cores_say_by_which_clock_they_ran(
         (OPTIMIZE, [*SMALL, "--method", "endload"], "did you mean 'end-load'"),
         (RUN, ["run", "--plan", "text.json"], "is not a plan"),
         (RUN, ["run", "--plan", "text.json", "--model", "alexnet"], "leave out --model"),
+        (RUN, ["run", "--plan", "kept/plan.json", "--precision", "fp32"], "--slice, --precision and the sizes"),
         (RUN, ["run", "--plan", "text.json", "-o", "text.json"], "would replace the plan"),
         (RUN, ["run", *SMALL, "-o", "a.json", "--trace", "a.json"], "a.json would hold two things"),
         (RUN, ["run", *SMALL, "--data", "loaders"], "'loaders' names no factory; write package.module:factory"),
@@ -149,7 +147,6 @@ def test_stages_that_outnumber_the_cores_say_by_which_clock_they_ran(
         (OPTIMIZE, [*SMALL, "--batches", "1001"], "1,001 minibatches are too many"),
         (RUN, ["run", *SMALL, "--batches", "1001"], "give --batches 1000 or fewer (train takes any number)"),
         (RUN, ["run", *SMALL, "--clock", "virtual", "--channel", "gloo"], "leave out --channel gloo"),
-        (RUN, ["run", *SMALL, "--channel", "mpi"], "invalid choice: 'mpi'"),
         (OPTIMIZE, [*MODEL, "--link", "100"], "'100' is not a network's Mbit/s above 0 and its latency in ms, such as"),
         (OPTIMIZE, [*MODEL, "--link", "0,1"], "'0,1' is not a network's Mbit/s above 0 and its latency in ms, such as"),
         (RUN, ["run", *SMALL, "--partition", "sliced"], "--slice none or one stage leaves them whole"),
@@ -157,7 +154,6 @@ def test_stages_that_outnumber_the_cores_say_by_which_clock_they_ran(
         (OPTIMIZE, [*MODEL, "--slice", "fc=2", "--method", "end-load"], "--method end-load knows whole layers only"),
         (RUN, ["verify", *MODEL, "--slice", "fc=2", "--partition", "end-load"], "name it, too, or leave --slice out"),
         (RUN, ["run", *SMALL, "--trace", "run.png"], "ends in neither .json (for Perfetto) nor .svg"),
-        (RUN, ["run", *SMALL, "--stall-timeout", "soon"], "'soon' is not a time above 0"),
         (RUN, ["run", *SMALL, "--precision", "bf17"], "precision cannot be 'bf17' (did you mean 'bf16'?)"),
         (RUN, ["run", *SMALL, "--partition", "bf16"], "--precision auto looks for"),
         (RUN, ["dance"], "invalid choice: 'dance'"),
@@ -246,12 +242,6 @@ def lower_core(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("profiler.cli.options._missing", str)
 
 
-@pytest.fixture
-def plain_core(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A core that does not."""
-    monkeypatch.setattr("profiler.machine.bfloat16_instructions", lambda: "")
-
-
 LOWER = ["--model", "small_models:Residual", "--batch-size", "2", "--image-size", "16"]
 
 
@@ -283,22 +273,13 @@ def test_layers_run_in_bfloat16_as_asked_from_the_profile_to_the_comparison(
     assert comparison.whole_precision == "bf16"
     assert "one core, bf16" in " ".join(capsys.readouterr().out.split())
 
-    for arguments, words in (
-        (["run", "--plan", "plan.json", "--precision", "fp32"], "leave out --model, --partition, --slice, --precision"),
-        (["run", "--plan", "none.json"], "'int8'"),
-    ):
-        write_whole(in_folder / "none.json", to_json(plan).replace(b'"precision": "bf16"', b'"precision": "int8"'))
-        code, line = refusal(RUN, arguments, capsys)
-        assert code == 2
-        assert words in line
-
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("lower_core")
 def test_auto_adds_what_is_faster_and_says_what_it_gains(profiled: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = Path(KEPT)
     profile = replace(read_json(path, Profile), uncertainty=0.0)  # however loud the machine was
-    faster = [1e3 * layer.forward_s / 3 for layer in profile.layers]
+    faster = [1e3 * layer.forward_s / 9 for layer in profile.layers]
     write_whole(path, to_json(profile))
     write_whole(Path("profiles/small_models-Residual-b4-16-bf16.json"), to_json(lowered(profile, faster)))
     given = ["compare", *SMALL, "--stages", "2", "--precision", "auto", "--partitions", "optimized,bf16"]
@@ -312,6 +293,16 @@ def test_auto_adds_what_is_faster_and_says_what_it_gains(profiled: Path, capsys:
     assert OPTIMIZE([*SMALL, "--stages", "2", "--precision", "auto", "-o", "plan.json"]) == 0
     assert read_json(profiled / "plan.json", Plan).precision == "bf16"
 
+    given = [*MODEL, "--stages", "2", "--precision", "auto", "-o", "plan.json"]
+    assert OPTIMIZE([*given, "--method", "front-heavy"]) == 0
+    assert (plan := read_json(profiled / "plan.json", Plan)).method == "front-heavy"
+    assert plan.precision == "fp32", "as every other method plans"
+    assert OPTIMIZE([*given, "--slice", "conv1=2"]) == 0
+    assert read_json(profiled / "plan.json", Plan).slicing == "conv1=2"
+    kept = [read_json(found, Profile).form for found in Path("profiles").glob("*-sliced-*.json")]
+    assert set(kept) == {Form(Slicing("conv1=2"), precision) for precision in ("fp32", "bf16")}
+    assert RUN(["verify", "--plan", "plan.json", "--batches", "3"]) == 0
+
     slower = [1e4 * layer.step_s for layer in profile.layers]
     write_whole(Path("profiles/small_models-Residual-b4-16-bf16.json"), to_json(lowered(profile, slower)))
     capsys.readouterr()
@@ -322,28 +313,10 @@ def test_auto_adds_what_is_faster_and_says_what_it_gains(profiled: Path, capsys:
     assert "the best split in bf16 gains less than the profiles leave open" in " ".join(capsys.readouterr().err.split())
 
 
-@pytest.mark.slow
-@pytest.mark.usefixtures("lower_core")
-def test_another_method_plans_in_float32_and_slices_are_kept_in_bfloat16(profiled: Path) -> None:
-    path = Path(KEPT)
-    profile = replace(read_json(path, Profile), uncertainty=0.0)  # however loud the machine was
-    write_whole(path, to_json(profile))
-    faster = [1e3 * layer.forward_s / 9 for layer in profile.layers]
-    write_whole(Path("profiles/small_models-Residual-b4-16-bf16.json"), to_json(lowered(profile, faster)))
-    given = [*MODEL, "--stages", "2", "--precision", "auto", "-o", "plan.json"]
-    assert OPTIMIZE([*given, "--method", "front-heavy"]) == 0
-    assert (plan := read_json(profiled / "plan.json", Plan)).method == "front-heavy"
-    assert plan.precision == "fp32"
-    assert OPTIMIZE([*given, "--slice", "conv1=2"]) == 0
-    plan = read_json(profiled / "plan.json", Plan)
-    assert plan.slicing == "conv1=2"
-    kept = [read_json(found, Profile).form for found in Path("profiles").glob("*-sliced-*.json")]
-    assert set(kept) == {Form(Slicing("conv1=2"), precision) for precision in ("fp32", "bf16")}
-    assert RUN(["verify", "--plan", "plan.json", "--batches", "3"]) == 0
-
-
-@pytest.mark.usefixtures("plain_core")
-def test_a_core_without_the_instructions_says_so_at_once(profiled: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_core_without_the_instructions_says_so_at_once(
+    profiled: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("profiler.machine.bfloat16_instructions", lambda: "")
     for command, arguments in ((OPTIMIZE, []), (RUN, ["run"]), (PROFILE, [])):
         code, line = refusal(command, [*arguments, *MODEL, "--precision", "bf16"], capsys)
         assert code == 2
@@ -394,6 +367,7 @@ def test_a_plan_runs_under_the_schedule_that_it_is_for(profiled: Path, capsys: p
     said = capsys.readouterr()
     assert "zero-bubble every 3 (synchronous, one update for several minibatches" in " ".join(said.out.split())
     assert "not found for" not in said.err
+    assert "no longer a finite" not in said.err
     assert read_json(profiled / "run.json", RunResult).plan.pace == Pace("zero-bubble", 3, 3)
     assert RUN(["run", "--plan", "plan.json", "--batches", "4", "--schedule", "1f1b"]) == 0
     assert "1f1b, which the split was not found for: that was zero-bubble every 3" in " ".join(
@@ -507,7 +481,6 @@ def test_an_interrupted_study_goes_on_and_a_finished_one_is_not_run_again(
 
 
 @pytest.mark.slow
-@pytest.mark.usefixtures("kept_workers")
 def test_one_comparison_comes_after_the_other_and_ctrl_c_leaves_the_best_answer_so_far(
     in_folder: Path, small_profile: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

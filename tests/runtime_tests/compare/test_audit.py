@@ -42,17 +42,6 @@ def test_the_errors_are_those_of_the_median_run() -> None:
     assert found.mean_absolute_error == pytest.approx(sum(abs(one.error) for one in found.splits) / 3)
 
 
-def test_a_prediction_that_came_true_is_off_by_nothing() -> None:
-    named = plans(*NAMES, profile=chain([3, 1, 4, 1, 5, 2]))
-    speeds = {name: (plan.predicted.throughput_samples_per_s,) * 3 for name, plan in named.items()}
-    found = comparison(speeds, named=named).audit
-    assert found.mean_absolute_error == pytest.approx(0.0)
-    assert found.spearman == pytest.approx(1.0)
-    assert (
-        found.verdict == "Predictions were off by 0% on average, 0% at most (optimized), their order was right (1.00)."
-    )
-
-
 def test_equal_splits_count_once_and_shared_cores_not_at_all() -> None:
     named = plans("optimized", "end-load", "front-load")
     found = comparison({"optimized": (3.0, 3.0), "end-load": (1.0, 1.0)}, named=named)

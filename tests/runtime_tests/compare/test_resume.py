@@ -44,12 +44,6 @@ def test_the_same_question_goes_on_where_it_was(path: Path, asked: int, *, compl
     assert again.request.repeats == max(asked, 3)
 
 
-def test_the_other_clock_is_another_question(path: Path) -> None:
-    found = look(path, request(), clock="virtual")
-    assert found.comparison is None
-    assert "clock wall there, virtual here" in found.reason
-
-
 @pytest.mark.parametrize(
     ("changes", "reason"),
     [
@@ -72,9 +66,10 @@ def test_a_file_of_another_format_is_none(path: Path, content: bytes) -> None:
     assert "is not a comparison" in found.reason
 
 
-def test_a_changed_model_another_machine_and_measuring_anew_are_reasons(path: Path) -> None:
+def test_a_changed_model_another_clock_or_machine_and_measuring_anew_are_reasons(path: Path) -> None:
     assert look(path, request(), digest="other").reason == "the model has changed since"
     assert look(path, request(), fresh=True).reason == "--fresh"
+    assert "clock wall there, virtual here" in look(path, request(), clock="virtual").reason
     write_whole(path, to_json(replace(comparison(), machine=replace(MACHINE, cpu="another"))))
     assert "cpu another there, test here" in look(path, request()).reason
 

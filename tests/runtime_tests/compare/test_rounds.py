@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from comparisons import asked, comparison, empty, plans
-from paces import plain
+from paces import some_schedule
 from runs import run_of
 
 from optimizer.plan import Plan, scheduled
@@ -45,7 +45,7 @@ class Fake:
             self.phase = "ended"
             raise self._error
         speed = self._speed(len(self.order), plan) if self._speed else float(len(self.order))
-        return result(scheduled(plan, plain(2, minibatches)), speed)
+        return result(scheduled(plan, some_schedule("1f1b", 2, minibatches, 1)), speed)
 
     def renew(self) -> None:
         self.renewals += 1
@@ -109,15 +109,6 @@ def test_it_ends_with_the_round_after_which_more_would_change_nothing_and_with_m
     assert not asked(found, repeats=6, full=True).complete
     near = asked(comparison(speeds, one_core=(19.0, 20.9), full=False, repeats=2), repeats=6)
     assert not near.complete, "whether it pays to split is open"
-
-
-def test_a_race_may_stop_after_a_round_and_be_prolonged() -> None:
-    start = empty(plans(*NAMES), repeats=4, full=False)
-    execution: Any = Fake()
-    others = {ONE_CORE: lambda: (10.0, 0.0)}
-    first = next(found for found in compare(start, {Form(): execution}, others, 0) if found.rounds)
-    assert {run.round for run in first.runs} == {1}
-    assert [found.complete for found in compare(first, {Form(): execution}, others, 0)][-1]
 
 
 def test_equal_splits_run_once() -> None:

@@ -2,7 +2,6 @@
 
 import pytest
 from comparisons import comparison, empty, measured, plans, record, with_runs
-from strategies import chain
 
 
 def test_speeds_ratios_and_ranks_of_the_runs() -> None:
@@ -17,15 +16,6 @@ def test_speeds_ratios_and_ranks_of_the_runs() -> None:
     assert [found.rank(name) for name in ("optimized", "end-load", "one core")] == [1, 2, None]
     makespan_s = comparison().contender("end-load").makespan_s
     assert makespan_s == pytest.approx(16 / 12)
-
-
-def test_a_run_that_failed_is_done_and_counts_for_nothing() -> None:
-    found = comparison({"optimized": (20.0, None, 20.1), "end-load": (None, None, None)})
-    assert found.complete
-    assert found.speed("end-load") is None
-    assert found.behind("end-load") is None
-    assert found.rank("end-load") is None
-    assert [part.name for part in found.standing] == ["optimized", "end-load"]
 
 
 def test_an_equal_split_shows_the_runs_of_the_one_that_ran() -> None:
@@ -59,7 +49,3 @@ def test_the_peak_is_the_largest_of_all_runs_and_unknown_if_none_is_known() -> N
         None,
         None,
     ]
-
-
-def test_a_comparison_tells_of_the_layers_of_the_profile_that_it_was_planned_with() -> None:
-    assert [layer.step_s for layer in comparison().layers] == [layer.step_s for layer in chain([1, 1, 1, 9]).layers]

@@ -18,7 +18,6 @@ from runtime.report.findings import (
     fairness,
     insight,
     largest_layer,
-    memory,
     not_these_cores,
     worth,
 )
@@ -73,12 +72,6 @@ def test_an_answer_is_firm_where_all_others_are_slower_beyond_doubt() -> None:
     near = comparison({"optimized": (1.15,) * 6, "end-load": (1.0,) * 6}, load=0.2)
     assert firmness(near) == "NOT FIRM: core 1 worked for others 20% of the time."
     assert remedy(near) == "python -m runtime compare --fresh"
-
-
-def test_of_a_machine_that_is_too_loud_nothing_is_said_but_that() -> None:
-    loud = comparison({"optimized": (2.0, 2.0), "end-load": (1.0, 1.0)}, load=0.5)
-    assert firmness(loud) == "NOT FIRM: too loud to tell, core 1 worked for others 50% of the time."
-    assert (answer(loud), worth(loud), advice(loud, "train")) == ("", "", "")
 
 
 def test_the_command_that_makes_it_firm_has_each_option_once() -> None:
@@ -170,10 +163,6 @@ def test_how_fair_it_is_to_compare_with_plain_pytorch_is_said() -> None:
     assert fairness(found).startswith(" Plain PyTorch runs on synthetic data, with as many samples an update")
     assert not fairness(comparison())
     assert " under autocast, in bf16, on" in fairness(replace(found, whole_precision="bf16"))
-
-
-def test_memory_is_said_of_the_largest_stage() -> None:
-    assert not memory(comparison({"optimized": (None,)}))
 
 
 def test_leaders_stand_in_a_row_each_also_where_one_split_ran_or_none() -> None:

@@ -18,8 +18,6 @@ from profiler.settings import SGD
 from runtime.training import Pipeline
 
 SAMPLES, MINIBATCHES, LR = 4, 3, 0.1
-DRAWS = (odd_forwards.NoiseLikeInput, odd_forwards.OwnNoise)
-"""Plain PyTorch draws from one generator, stages from one for each layer: held in ``verify``'s tests."""
 
 
 def minibatches() -> list[tuple[Tensor, Tensor]]:
@@ -54,7 +52,7 @@ def trained_plainly(model: nn.Module) -> tuple[list[float], dict[str, Tensor]]:
 
 @pytest.mark.filterwarnings("ignore:For backward hooks")
 @pytest.mark.usefixtures("kept_workers", "pinned_process")
-@pytest.mark.parametrize("kind", [kind for kind in odd_forwards.KINDS if kind not in DRAWS])
+@pytest.mark.parametrize("kind", odd_forwards.KINDS)
 def test_a_forward_is_trained_as_plain_pytorch_trains_it_or_refused(kind: Callable[[], nn.Module]) -> None:
     torch.manual_seed(2)
     model = kind()
