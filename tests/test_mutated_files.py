@@ -245,9 +245,8 @@ def test_a_mutated_file_is_refused_in_a_sentence_or_answered_but_not_where_it_is
     files = round(settings().max_examples * kind.share)
 
     @settings(deadline=None, suppress_health_check=list(HealthCheck), max_examples=files)
-    @given(mutations.mutated(kind.mutated(kind.content)))
-    def attack(mutated: mutations.Mutated) -> None:
-        content = mutated.content
+    @given(kind.mutated(kind.content))
+    def attack(content: bytes) -> None:
         if answered(kind, content, folder / f"mutated-{name}") and content.lstrip().startswith(b"{"):
             assert json.loads(content) == json.loads(kind.content), "a file that was changed was answered"
 

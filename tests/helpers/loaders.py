@@ -53,12 +53,6 @@ def broken_from_the_third_on() -> Pairs:
         yield inputs * (float("nan") if minibatch >= 2 else 1.0), labels
 
 
-def broken_at_last() -> Pairs:
-    for minibatch in range(6):
-        inputs, labels = samples(4)
-        yield inputs * (float("nan") if minibatch == 5 else 1.0), labels
-
-
 def unseeded() -> Pairs:
     """In another order in every process."""
     drawn = np.random.default_rng()
@@ -72,22 +66,8 @@ def raising() -> Pairs:
     raise OSError("the disk is gone")
 
 
-def wider() -> Pairs:
-    yield samples(4)
-    yield torch.randn(4, 3, IMAGE_SIZE, IMAGE_SIZE + 1), torch.zeros(4, dtype=torch.int64)
-
-
 def fewer() -> Pairs:
     yield samples(3)
-
-
-def real_labels() -> Pairs:
-    inputs, labels = samples(4)
-    yield inputs, labels.float()
-
-
-def number() -> int:
-    return 3
 
 
 def training_and_validation() -> tuple[torch.utils.data.DataLoader[Any], list[tuple[Tensor, Tensor]]]:

@@ -22,22 +22,6 @@ DEEP = 5_000
 """How many brackets deep a nest gets."""
 
 
-class Mutated:
-    """What a mutated file holds; its ``repr`` is short, for hypothesis writes it out."""
-
-    def __init__(self, content: bytes) -> None:
-        self.content = content
-
-    def __repr__(self) -> str:
-        return f"Mutated({self.content[:200]!r}, {len(self.content)} bytes)"
-
-
-@st.composite
-def mutated(draw: st.DrawFn, contents: st.SearchStrategy[bytes]) -> Mutated:
-    """What one of the contents is."""
-    return Mutated(draw(contents))
-
-
 def places(value: Any, way: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
     """Yield the way to every value inside ``value``, by keys and indices."""
     items: Any = ()

@@ -5,7 +5,7 @@ from typing import Any
 
 import small_models
 import torch
-from pipelines import MINIBATCHES, RULE, SEED, SETTINGS, SHAPE, build, captured_of, plan_of
+from pipelines import RULE, SEED, SHAPE, build, captured_of, plan_of
 from replay import Replay, stages_of_calls
 from torch import Tensor, nn
 
@@ -13,8 +13,6 @@ from optimizer.plan import Plan
 from optimizer.schedule import PLAIN_1F1B, Pace
 from profiler.capture import laid_out
 from profiler.profile import Precision
-from runtime.pipeline import Execution
-from runtime.supervisor import WorkerPool
 from runtime.training import Pipeline
 
 Pairs = list[tuple[Tensor, Tensor]]
@@ -63,26 +61,6 @@ def assert_same(state: dict[str, Tensor], replay: Replay) -> None:
     for name, buffer in replay.model.named_buffers():
         if name in state:
             assert torch.equal(state[name], buffer), name
-
-
-def assert_equals_replay(
-    kind: Callable[[], nn.Module], plan: Plan, pool: WorkerPool, minibatches: int = MINIBATCHES
-) -> None:
-    captured = captured_of(kind)
-    with Execution(captured, pool, SETTINGS) as execution, execution.loaded(plan, minibatches) as loaded:
-        result = loaded.run_loaded().result
-        state = loaded.state_dict()
-    model = build(kind)
-    stage_of = stages_of_calls(captured, plan, model)
-    replay = Replay(model, stage_of, SEED, lr=RULE.lr, momentum=RULE.momentum, pace=PLAIN_1F1B)
-    replay.run(minibatches, SHAPE, small_models.CLASSES)
-    assert list(result.losses) == replay.losses
-    for name, weight in replay.versions[-1].items():
-        assert torch.equal(state[name], weight), name
-    for name, buffer in replay.model.named_buffers():
-        assert torch.equal(state[name], buffer), name
-    learnt = [name for name, weight in build(kind).named_parameters() if not torch.equal(state[name], weight)]
-    assert len(learnt) > 1
 
 
 def plainly(

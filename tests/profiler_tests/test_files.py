@@ -15,15 +15,8 @@ from optimizer.plan import Plan
 from optimizer.planning import Planner
 from profiler.commands import MODULES, typed_as
 from profiler.errors import FileError
-from profiler.files import from_json, read_json, to_json, write_whole
+from profiler.files import from_json, to_json, write_whole
 from profiler.profile import Profile
-
-
-def test_a_profile_survives_its_file(tmp_path: Path) -> None:
-    profile = chain([1, 2, 3])
-    write_whole(tmp_path / "deep" / "p.json", to_json(profile))
-    assert read_json(tmp_path / "deep" / "p.json", Profile) == profile
-    assert os.listdir(tmp_path / "deep") == ["p.json"]  # noqa: PTH208
 
 
 @pytest.mark.parametrize(

@@ -25,7 +25,6 @@ PLAN = plan_for(small_models.Plain, 2)
 MODEL = small_models.Plain()
 INPUTS, TARGETS = torch.zeros(SHAPE), torch.zeros(SHAPE[0], dtype=torch.int64)
 OPTIMIZER = torch.optim.SGD(MODEL.parameters(), lr=0.1)
-SCHEDULER = torch.optim.lr_scheduler.StepLR(OPTIMIZER, 3)
 TWO_INPUTS, IDS = small_models.TwoInputs(), torch.zeros(4, 6, dtype=torch.int64)
 UNLABELLED = {"ids": IDS, "table": torch.zeros(4, 3)}
 face: Any = stageplan
@@ -60,7 +59,6 @@ MISTAKES: list[tuple[Callable[[], Any], list[str]]] = [
     (lambda: face.Steps(0.1, every=5, factor=0), ["factor cannot be 0", "a number > 0.0;"]),
     (lambda: face.Cosine(0.1, updates=2.5), ["updates", "2.5", "write updates=1000"]),
     (lambda: face.plan(MODEL), ["profile cannot be Plain(", "has to be of type Profile", "stageplan.profile("]),
-    (lambda: face.plan(PROFILE, stages="2"), ["stages cannot be '2'", "a whole number; write stages=4"]),
     (lambda: face.plan(PROFILE, stages=0), ["stages cannot be 0: it has to be a whole number >= 1; write stages=4"]),
     (lambda: face.plan(PROFILE, stages=2.0), ["stages cannot be 2.0", "a whole number; write stages=4"]),
     (lambda: face.plan(PROFILE, stages=9), ["cannot be cut into 9 stages", "use --stages 4 or fewer"]),
@@ -85,14 +83,11 @@ MISTAKES: list[tuple[Callable[[], Any], list[str]]] = [
     (lambda: face.profile(TWO_INPUTS, UNLABELLED, loss="model"), ["without one; give it the labels"]),
     (lambda: face.profile(TWO_INPUTS, {"ids": IDS}), ["missing 1 required positional argument: 'table'"]),
     (lambda: face.profile(small_models.Plain, INPUTS), ["model cannot be <class 'small_models.Plain'>", "comes first"]),
-    (lambda: face.profile(INPUTS, MODEL), ["model cannot be tensor(", "has to be of type Module", "comes first"]),
     (lambda: face.profile(MODEL, INPUTS, update=OPTIMIZER), ["update cannot be SGD (", "update=stageplan.SGD("]),
-    (lambda: face.profile(MODEL, INPUTS, update={"lr": 0.1}), ["update cannot be {'lr': 0.1}"]),
     (lambda: face.profile(MODEL, INPUTS, loss="mse"), ["loss", "'mse'", "write loss=torch.nn.functional.mse_loss"]),
     (lambda: face.profile(MODEL, INPUTS, loss=nn.MSELoss), ["loss", "MSELoss'>: it has to be a function or 'model'"]),
     (lambda: face.profile(MODEL, INPUTS, loss=nn.Linear(5, 1)), ["the loss Linear has parameters of its own"]),
     (lambda: face.profile(MODEL, INPUTS, budget_s=0), ["budget_s cannot be 0", "a number > 0.0;"]),
-    (lambda: face.profile(MODEL, INPUTS, cores=2), ["cores cannot be 2", "a list; write cores=[0, 1], say"]),
     (lambda: face.profile(MODEL, INPUTS, cores="0,1"), ["cores cannot be '0,1'", "a list; write cores=[0, 1], say"]),
     (lambda: face.profile(MODEL, INPUTS, cores=[4095]), ["may not use core 4095", "it may use --cores "]),
     (lambda: face.profile(MODEL, INPUTS, cores=[0, 0]), ["names core 0 more than once; write --cores 0"]),
@@ -105,7 +100,6 @@ MISTAKES: list[tuple[Callable[[], Any], list[str]]] = [
     (lambda: face.Pipeline(MODEL, PROFILE), ["plan cannot be Profile(", "of type Plan", "stageplan.plan(profile"]),
     (lambda: face.Pipeline(MODEL, PLAN, update=torch.optim.SGD), ["update", "class 'torch.optim.sgd.SGD'"]),
     (lambda: face.Pipeline(MODEL, PLAN, learning_rate="cosine"), ["learning_rate", "'cosine'", "stageplan.Cosine("]),
-    (lambda: face.Pipeline(MODEL, PLAN, learning_rate=SCHEDULER), ["learning_rate", "StepLR", "stageplan.Cosine("]),
     (lambda: face.Pipeline(MODEL, PLAN, learning_rate=not_finite), ["not_finite(0)", "nan: it has to be a number"]),
     (lambda: face.Pipeline(MODEL, PLAN, learning_rate=not_a_number), ["not_a_number(0)", "'0.1'"]),
     (lambda: face.Pipeline(MODEL, PLAN, learning_rate=raising), ["raising(0)", "raised OSError: no such schedule"]),

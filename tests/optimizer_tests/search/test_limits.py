@@ -50,9 +50,13 @@ def test_the_plan_is_the_best_of_all_that_keep_the_limits_under_any_schedule(
     found: Profile, stages: int, data: st.DataObject
 ) -> None:
     pace = drawn_pace(data, stages)
-    every = [memory(found, stage_of, stages, MINIBATCHES, pace) for stage_of in legal_assignments(found, stages)]
+    every = [
+        memory(found, stage_of, stages, MINIBATCHES, own)
+        for stage_of in legal_assignments(found, stages)
+        for own in paces_within(pace, stages, 0)
+    ]
     peaks = sorted({max(sizes) for sizes in every})
-    limit = data.draw(st.sampled_from([None, *peaks]))
+    limit = data.draw(st.sampled_from([None, *peaks, *(max(1, peak - 1) for peak in peaks[:1])]))
     name = data.draw(st.sampled_from([layer.name for layer in found.layers]))
     names = forced_names(found, name) if data.draw(st.booleans()) else []
     cuts = [needed(found, names)] if names else []
@@ -71,6 +75,7 @@ def test_the_plan_is_the_best_of_all_that_keep_the_limits_under_any_schedule(
     assert smallest is not None
     assert objective(found, stage_map(plan), stages, pace) == smallest
     assert plan.optimal
+    assert plan.stages[-1].boundary == ()
     assert plan.bottleneck_s == smallest[0] / 1e9 == plan.lower_bound_s
     assert [stage.memory_bytes for stage in plan.stages] == memory(found, stage_map(plan), stages, MINIBATCHES, pace)
 

@@ -1,4 +1,4 @@
-"""Four real processes against a single-process replay of the same recurrence, bit for bit."""
+"""Real processes: what they train, what they say of it, and what is refused before they start."""
 
 import time
 from collections.abc import Callable
@@ -8,9 +8,9 @@ from itertools import pairwise
 import pytest
 import small_models
 import torch
-from pipelines import MINIBATCHES, RULE, SEED, SETTINGS, SHAPE, build, captured_of, plan_of, random_bounds
+from pipelines import MINIBATCHES, RULE, SEED, SETTINGS, SHAPE, build, captured_of, plan_of
 from torch import nn
-from trained import assert_equals_replay, plainly
+from trained import plainly
 
 from profiler.commands import MODULES, typed_as
 from runtime.errors import InputError
@@ -18,31 +18,6 @@ from runtime.hosts import Session
 from runtime.pipeline import Execution
 from runtime.supervisor import WorkerPool
 from runtime.worker import data
-
-
-@pytest.mark.usefixtures("pinned_process")
-@pytest.mark.parametrize("seed", range(3))
-@pytest.mark.parametrize("kind", [small_models.Residual, small_models.Heads])
-def test_any_chain_of_ideals_equals_the_replay(four_workers: WorkerPool, kind: type[nn.Module], seed: int) -> None:
-    captured = captured_of(kind)
-    assert_equals_replay(kind, plan_of(captured, random_bounds(captured, seed)), four_workers)
-
-
-@pytest.mark.parametrize(("data", "breaks"), [("loaders:augmented", False), ("loaders:broken_at_last", True)])
-def test_an_execution_says_whether_a_loss_was_no_number(
-    workers: Callable[[int], WorkerPool], data: str, *, breaks: bool
-) -> None:
-    captured, chosen = captured_of(small_models.Residual), replace(SETTINGS, data=data)
-    with Execution(captured, workers(1), chosen) as execution:
-        losses = execution.run(plan_of(captured, None, stages=1), 6).losses
-        assert execution.diverged == breaks == (losses[-1] is None)
-
-
-@pytest.mark.usefixtures("pinned_process")
-@pytest.mark.parametrize("kind", [small_models.Tied, small_models.Stateful, small_models.LastInPlace])
-def test_odd_models_equal_the_replay(workers: Callable[[int], WorkerPool], kind: type[nn.Module]) -> None:
-    """Tied weights, weights and constants read directly, buffers of their own, heads thrown away."""
-    assert_equals_replay(kind, plan_of(captured_of(kind), None, stages=2), workers(2))
 
 
 @pytest.mark.usefixtures("pinned_process")
@@ -104,12 +79,8 @@ def test_a_result_says_what_every_stage_did(four_workers: WorkerPool) -> None:
     with Execution(captured, four_workers, SETTINGS) as execution:
         result = execution.run(plan_of(captured, None), MINIBATCHES)
     assert len(result.losses) == MINIBATCHES
-    assert result.throughput_samples_per_s > 0
-    assert result.makespan_s > 0
     assert result.comparable == (len(set(four_workers.cores)) == 4)
     for index, stage in enumerate(result.stages):
-        assert stage.measured.busy_s > 0
-        assert stage.measured.peak_rss_bytes is None or stage.measured.peak_rss_bytes > 0
         versions = [action.version for action in stage.actions if action.kind == "F"]
         assert versions == [max(0, minibatch - (4 - index) + 1) for minibatch in range(MINIBATCHES)]
         assert all(a.start_s <= a.computed_s <= a.end_s for a in stage.actions)

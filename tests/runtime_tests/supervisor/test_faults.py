@@ -19,7 +19,6 @@ import psutil
 import pytest
 import small_models
 import torch
-from control_group import small_group
 from pipelines import MINIBATCHES, RULE, SEED, SHAPE, captured_of, plan_of
 from places import HELPERS
 from ports import listening
@@ -104,7 +103,12 @@ RUN = 2
         ("exit forward", RUN, "gloo", "forward of minibatch 0: the process exited with 3"),
         ("exit backward", RUN + 1, "shm", "backward of minibatch 1: the process exited with 3"),
         ("crash backward", RUN, "shm", "backward of minibatch 0: the process was ended by SIGSEGV"),
-        ("kill forward", 0, "gloo", "hand-over and warm-up: the process was ended by SIGKILL"),
+        (
+            "kill forward",
+            0,
+            "gloo",
+            "hand-over and warm-up: .* SIGKILL, by hand or by the kernel because",
+        ),
         ("kill backward", RUN + MINIBATCHES - 1, "gloo", f"backward of minibatch {MINIBATCHES - 1}: .* SIGKILL"),
     ],
 )
@@ -131,20 +135,6 @@ def test_a_forkserver_that_is_killed_ends_all_stages_and_that_is_said(struck_at:
         run(failing("orphan forward", RUN + 1), usable)
     assert time.perf_counter() - float(struck_at.read_text()) < TOLD_WITHIN_S
     assert not getattr(caught.value, "__notes__", [])
-
-
-def test_a_control_group_that_runs_out_of_memory_ends_its_stage_and_that_is_said(
-    struck_at: Path, usable: tuple[int, ...], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    with small_group() as group:
-        if group is None:
-            pytest.skip("no control group can be made here; that takes root")
-        monkeypatch.setenv("CONTROL_GROUP", str(group))
-        with pytest.raises(
-            RunError, match=r"^stage 1 .* ended by SIGKILL, by hand or by the kernel because memory ran out"
-        ):
-            run(failing("group forward", RUN + 1), usable)
-        assert struck_at.exists()
 
 
 def test_an_update_that_raises_is_named(struck_at: Path, usable: tuple[int, ...]) -> None:

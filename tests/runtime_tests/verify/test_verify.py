@@ -26,6 +26,7 @@ from profiler.execution import Captured, layer_seed
 from profiler.settings import UpdateRule
 from runtime.cli import main as cli
 from runtime.pipeline import Execution
+from runtime.pipeline.stage_segments import slices
 from runtime.results import CHANNELS, ChannelName, Verification
 from runtime.supervisor import WorkerPool
 from runtime.verify import bit_identity as verification
@@ -70,7 +71,9 @@ def test_a_second_replay_agrees_in_every_digest(
     four_workers: WorkerPool, schedule: ScheduleName, channel: ChannelName
 ) -> None:
     captured = captured_of(small_models.Residual)
-    plan = plan_of(captured, random_bounds(captured, 4))
+    plan = plan_of(captured, random_bounds(captured, len(schedule) + len(channel)))
+    crossing = [tuple(spec.name for spec in own.sends) for own in slices(captured, plan)]
+    assert crossing == [stage.boundary for stage in plan.stages], "the planner sees the same boundary"
     setting = replace(SETTINGS, pace=pace_of(schedule, 4, 3), channel=channel)
     found = verified(captured, four_workers, plan, setting)
     model = build(small_models.Residual)
