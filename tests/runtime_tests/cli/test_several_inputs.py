@@ -75,7 +75,7 @@ def test_minibatches_that_do_not_fit_are_refused_by_number() -> None:
         ([sample, longer], "at minibatch 1: 'ids' has shape .* pad each minibatch to one length"),
         ([{"ids": sample["ids"]}], "at minibatch 0: a minibatch has ids, and the model was profiled with"),
         ([sample["ids"]], "at minibatch 0"),
-        (two_inputs_and_targets(), ""),
+        (two_inputs_and_targets(), "'labels' is in one of them only"),
     ):
         with (
             stageplan.Pipeline(build(small_models.TwoInputs), plan, sample=sample, loss="model") as pipeline,
