@@ -51,7 +51,8 @@ def _parameters(name: str, planner: Planner) -> Plan:
 def _pipedream(name: str, planner: Planner) -> Plan:
     table = _in_captured_order(planner)
     crossing = [planner.costs.crossing(ideal) for ideal in table.ideals]
-    transfer_ns = [sum(value.copy_output_ns + value.copy_gradient_ns for value in values) for values in crossing]
+    sizes = [(sum(one.output_bytes for one in own), sum(one.gradient_bytes for one in own)) for own in crossing]
+    transfer_ns = [sum(map(planner.costs.sending_ns, pair)) for pair in sizes]
     return _balanced(name, planner, table, _compute_ns(planner), transfer_ns)
 
 

@@ -4,7 +4,7 @@
 #
 #   cli/         python -m optimizer
 #   report/      a plan as tables;  what_if/  a page in which cuts are moved by hand
-#   planning/    the models to plan for, and plans by name: optimized, the six schemes, other planners
+#   planning/    the models to plan for, and plans by name: optimized, the six schemes
 #   search/      the best split: candidates for cuts, what stages between them cost, one recurrence
 #   costs/       a profile as integers, cuts and limits: the problem to solve
 #   plan/        the plan as data (a JSON file)

@@ -52,7 +52,7 @@ KINDS = {
 """The kinds of files, by the name of their class."""
 
 
-def write_whole(path: Path, content: bytes | Callable[[BinaryIO], None], option: str = "-o or --out") -> None:
+def write_whole(path: Path, content: bytes | Callable[[BinaryIO], None], option: str = "") -> None:
     """Write ``content`` so that ``path`` holds either all of it or what it held before.
 
     Of several writers at once the last counts. A pipe or a device is written to as it is; a link stays one, and what
@@ -61,7 +61,7 @@ def write_whole(path: Path, content: bytes | Callable[[BinaryIO], None], option:
     Args:
         path: Where.
         content: What; or what writes it to the open file.
-        option: The option that names the place, for the remedy.
+        option: The option that names the place, if one does, for the remedy.
     """
     try:
         path = path.resolve()
@@ -81,7 +81,8 @@ def write_whole(path: Path, content: bytes | Callable[[BinaryIO], None], option:
                 temporary.unlink(missing_ok=True)
                 raise
     except OSError as error:
-        raise unwritable(path, error.strerror or str(error), f"give another place with {option}") from error
+        remedy = f"give another place with {option}" if option else "give another place"
+        raise unwritable(path, error.strerror or str(error), remedy) from error
 
 
 def _fill(file: BinaryIO, content: bytes | Callable[[BinaryIO], None]) -> None:
@@ -99,7 +100,7 @@ def is_file(path: Path) -> bool:
         return False
 
 
-def unwritable(path: Path, reason: str, remedy: str = "give another place") -> FileError:
+def unwritable(path: Path, reason: str, remedy: str) -> FileError:
     """Return the error that says that ``path`` cannot be written, and why."""
     return FileError(f"cannot write {path}: {reason}; {remedy}")
 

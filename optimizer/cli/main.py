@@ -5,7 +5,6 @@ from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import optimizer.plan
 import optimizer.planning
 import optimizer.report
 import optimizer.what_if
@@ -81,6 +80,8 @@ def _refuse_contradictions(options: PlanOptions) -> None:
         raise OptimizerError(f"{options.plot} is one file for the plan and the page; name two")
     if options.plot and options.plot.suffix != PAGE:
         raise OptimizerError(f"{options.plot} does not end in {PAGE}; name such a file with --plot")
+    if options.plot and options.link:
+        raise OptimizerError(f"the page {options.plot} knows one machine only, and --link is of several; leave one out")
 
 
 def _carry_out(models: "Models", name: str, schemes: Schemes, options: PlanOptions) -> object:

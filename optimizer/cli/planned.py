@@ -9,8 +9,6 @@ from typing import TYPE_CHECKING
 import optimizer.planning
 import optimizer.report
 import profiler.capture
-import profiler.machine
-import profiler.measure
 from optimizer.plan import Plan
 from optimizer.planning import (
     LOWERED,

@@ -58,7 +58,7 @@ def network(text: str) -> CopyCost:
         return link_of(mbit_per_s, latency_ms)
     except (ConfigError, ValueError) as error:
         raise argparse.ArgumentTypeError(
-            f"'{text}' is not a network's Mbit/s above 0 and its latency in ms, such as 100,0.2"
+            f"'{text}' is not a network's Mbit/s and its latency in ms, such as 100,0.2"
         ) from error
 
 

@@ -7,8 +7,9 @@ For ideals J ⊂ I, the stage of the layers I∖J costs, per minibatch,
 
 where activations(I) are the values made in I, or put into the model, and read outside of I, the heads always, for the
 loss is in the last stage: a value that is read far downstream crosses every cut in between and is counted at each
-(relayed). Copying is the sender's cost, over a network too; receiving costs nothing. So a cost is a difference of two
-prefix sums, others for the last stage, plus one term for either cut.
+(relayed). What crosses a cut in one direction is one message. Copying is the sender's cost, over a network too;
+receiving costs nothing. So a cost is a difference of two prefix sums, others for the last stage, plus one term for
+either cut.
 
 What updates cost a minibatch depends on the schedule (``Pace.price``): with an update every m minibatches an m-th of
 one, beside the current version or in place, and of m minibatches, for m − 1, what adding to a gradient takes more than
@@ -36,8 +37,6 @@ class Value:
     readers: int
     output_bytes: int
     gradient_bytes: int
-    copy_output_ns: int
-    copy_gradient_ns: int
     maker: int
 
 
@@ -51,7 +50,7 @@ class Costs:
         adding_ns: What adding to its gradient takes more than writing it anew, not below −``backward_ns``;
             ``splitting_ns``, what its backward takes more in two.
         beside_ns: Its update beside the current version; ``in_place_ns``, in place.
-        values: What cuts can carry, the model's input first.
+        values: What cuts can carry, the model's input first; ``copy_cost``, what sending costs.
         heap_bytes: What a stage's heap holds beyond what its layers need.
     """
 
@@ -68,6 +67,7 @@ class Costs:
     loss_forward_ns: int
     loss_backward_ns: int
     values: tuple[Value, ...]
+    copy_cost: CopyCost
     momenta: int
     heap_bytes: int
 
@@ -98,6 +98,10 @@ class Costs:
         if ideal in (0, self.everything):
             return []
         return [value for value in self.values if value.maker & ~ideal == 0 and value.readers & ~ideal]
+
+    def sending_ns(self, size_bytes: int) -> int:
+        """Return what it costs a stage to send so many bytes to its neighbour, all that cross a cut together."""
+        return nanoseconds(self.copy_cost.seconds(size_bytes))
 
     def bytes_of(self, members: Sequence[int]) -> tuple[int, int, int, int, int]:
         """Return layers' bytes, as ``Factors.held_bytes`` takes them: frozen, learning, saved, left, casts."""
@@ -137,6 +141,7 @@ def costs_of(profile: Profile, pace: Pace = PLAIN_1F1B) -> Costs:
         loss_forward_ns=loss_forward_ns,
         loss_backward_ns=loss_backward_ns,
         values=_values(profile, position),
+        copy_cost=profile.copy_cost,
         momenta=profile.momenta,
         heap_bytes=profile.heap_bytes,
     )
@@ -162,8 +167,6 @@ def _values(profile: Profile, position: Mapping[str, int]) -> tuple[Value, ...]:
             readers=readers[name],
             output_bytes=output,
             gradient_bytes=gradient,
-            copy_output_ns=copy_ns(profile.copy_cost, output),
-            copy_gradient_ns=copy_ns(profile.copy_cost, gradient),
             maker=0 if name == INPUT else 1 << position[name],
         )
         for name in [INPUT, *position]
@@ -177,8 +180,3 @@ NANOSECONDS = 1_000_000_000
 def nanoseconds(seconds: float) -> int:
     """Return ``seconds`` in whole nanoseconds."""
     return round(seconds * NANOSECONDS)
-
-
-def copy_ns(copy_cost: CopyCost, size: int) -> int:
-    """Return what sending ``size`` bytes costs."""
-    return nanoseconds(copy_cost.seconds(size))

@@ -66,7 +66,8 @@ def timeline(stages: Sequence[Stage], schedule: Schedule) -> list[list[Span]]:
 
 
 def _durations(stages: Sequence[Stage], schedule: Schedule) -> list[Duration]:
-    later = [stage.weight_gradients_s + stage.accumulate_s if schedule.pace.rule.splits else 0.0 for stage in stages]
+    splits = schedule.pace.rule.splits
+    later = [max(0.0, stage.weight_gradients_s + stage.accumulate_s) if splits else 0.0 for stage in stages]
     return [
         Duration(
             (stage.forward_s + stage.send_forward_s) * stage.ease,

@@ -16,6 +16,7 @@ from profiler.profile import (
     MOST_ROUNDS,
     PLAIN_FORM,
     Bytes,
+    CopyCost,
     Count,
     Form,
     Name,
@@ -165,6 +166,7 @@ class Plan(Shown):
         lower_bound_s: No legal split has a smaller bottleneck than this.
         cut_after: The cuts that were forced, each by the layers it stands directly behind; legal splits have them.
         neighbours: Beside how many busy cores its costs were taken.
+        link: The network between its stages, which it was planned for; None: cores of one machine.
     """
 
     model: Name
@@ -189,6 +191,7 @@ class Plan(Shown):
     memory_limit_bytes: Bytes | None = None
     cut_after: tuple[tuple[str, ...], ...] = ()
     neighbours: Count = 0
+    link: CopyCost | None = None
     format_version: Literal[20] = FORMAT_VERSION
     table: ClassVar[str] = "optimizer.report.plan_table:show_plan"
 

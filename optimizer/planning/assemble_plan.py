@@ -8,7 +8,7 @@ from optimizer.costs import NANOSECONDS, Problem, Rounds, members_of, names_of
 from optimizer.plan import Plan, Prediction, Stage, StageBytes, scheduled
 from optimizer.schedule import schedule_of
 from optimizer.search import Solution, bottleneck_ns
-from profiler.profile import Profile
+from profiler.profile import CopyCost, Profile
 
 
 def plan_of(
@@ -19,6 +19,7 @@ def plan_of(
     *,
     method: str,
     rounds: Rounds,
+    link: CopyCost | None = None,
 ) -> Plan:
     """Return the plan of a split.
 
@@ -29,6 +30,7 @@ def plan_of(
         best: The best split of the same problem, which says how good this one is.
         method: How the split was found.
         rounds: How unsteady the model's layers were, and what they take beside none.
+        link: The network that the problem's costs are over, if they are.
     """
     pace = problem.costs.pace
     stages = tuple(_stage(problem, index, ends) for index, ends in enumerate(pairwise(bounds)))
@@ -63,6 +65,7 @@ def plan_of(
         memory_limit_bytes=problem.memory_limit_bytes,
         cut_after=tuple(tuple(names_of(problem.costs, ideal)) for ideal in problem.forced),
         neighbours=profile.neighbours,
+        link=link,
     )
     return scheduled(unpriced, schedule_of(pace, len(stages), problem.minibatches))
 
@@ -75,10 +78,9 @@ def _stage(problem: Problem, index: int, ends: tuple[int, int]) -> Stage:
     forward_ns = sum(costs.forward_ns[at] for at in members) + (costs.loss_forward_ns if last else 0)
     backward_ns = sum(costs.backward_ns[at] for at in members) + (costs.loss_backward_ns if last else 0)
     down, up = costs.crossing(through), costs.crossing(before)
-    send_forward_ns = sum(value.copy_output_ns for value in down)
-    send_backward_ns = sum(value.copy_gradient_ns for value in up)
     beside_ns, in_place_ns = (sum(times[at] for at in members) for times in (costs.beside_ns, costs.in_place_ns))
     activation_bytes, gradient_bytes = sum(one.output_bytes for one in down), sum(one.gradient_bytes for one in down)
+    back_bytes = sum(one.gradient_bytes for one in up)
     frozen, learning, saved, left, casts = costs.bytes_of(members)
     return Stage(
         layers=tuple(costs.layers[at].name for at in members),
@@ -91,9 +93,9 @@ def _stage(problem: Problem, index: int, ends: tuple[int, int]) -> Stage:
         update_s=0.0,
         update_beside_s=beside_ns / NANOSECONDS,
         update_in_place_s=in_place_ns / NANOSECONDS,
-        send_forward_s=send_forward_ns / NANOSECONDS,
-        send_backward_s=send_backward_ns / NANOSECONDS,
-        send_bytes=activation_bytes + sum(value.gradient_bytes for value in up),
+        send_forward_s=costs.sending_ns(activation_bytes) / NANOSECONDS,
+        send_backward_s=costs.sending_ns(back_bytes) / NANOSECONDS,
+        send_bytes=activation_bytes + back_bytes,
         boundary=tuple(value.name for value in down),
         memory_bytes=0,
         sizes=StageBytes(

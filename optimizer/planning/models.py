@@ -40,7 +40,7 @@ PlannerFor = Callable[..., Planner]
 """Makes what plans for a profile, under all limits; with forced cuts, if any, as ``Planner`` takes ``cut_after``."""
 _WHOLE, _FULL = "no layer is cut inside, for", f"layers run in {FP32}, for"
 _TOO_LOUD = "the machine was too loud to tell whether"
-_NOT_LOWERED = f"{_FULL} a step in {BF16} is not faster, or was not profiled"
+_NOT_LOWERED = f"{_FULL} what {BF16} would give was not profiled"
 _NO_GAIN = f"{_WHOLE} that gains less than the profiles leave open"
 _NOT_PROFILED = f"{_WHOLE} what that would give was not profiled"
 

@@ -28,11 +28,14 @@ MOST_LAYERS = 4_000
 """What stages cost is a matrix with a row and a column for each candidate."""
 
 
+LEAST_MBIT_PER_S, MOST_MS = 0.01, 10_000
+
+
 def link_of(mbit_per_s: float, latency_ms: float) -> CopyCost:
     """Return what sending costs over a network of so many Mbit/s, latency in milliseconds."""
-    if not (0 < mbit_per_s < math.inf and 0 <= latency_ms < math.inf):
+    if not (LEAST_MBIT_PER_S <= mbit_per_s < math.inf and 0 <= latency_ms <= MOST_MS):
         raise ConfigError(
-            f"no network has {mbit_per_s} Mbit/s and {latency_ms} ms; give a speed above 0, and a latency"
+            f"no network has {mbit_per_s} Mbit/s and {latency_ms} ms; a speed from {LEAST_MBIT_PER_S} on is wanted"
         )
     return CopyCost(latency_s=latency_ms / 1e3, s_per_byte=8e-6 / mbit_per_s)
 
@@ -62,7 +65,9 @@ class Planner:
             cut_after: The layers directly behind which the best split has to have a cut, a group for each cut.
             link: What sending costs where stages are on several hosts; None: what copying cost when it was profiled.
         """
-        profile = replace(profile, copy_cost=link or profile.copy_cost)
+        self._link = link
+        if link:  # then each stage has a machine of its own
+            profile = replace(profile, copy_cost=link, neighbours=0)
         self.profile, self.stages, self.minibatches = profile, stages, minibatches
         if len(profile.layers) > MOST_LAYERS:
             raise ProfileError(
@@ -181,7 +186,7 @@ class Planner:
         return Rounds(self.profile)
 
     def _plan(self, method: str, problem: Problem, bounds: Sequence[int], best: Solution) -> Plan:
-        return plan_of(self.profile, problem, bounds, best, method=method, rounds=self._rounds)
+        return plan_of(self.profile, problem, bounds, best, method=method, rounds=self._rounds, link=self._link)
 
     def _solved(self, problem: Problem, candidates: Candidates) -> Solution:
         solution = solve(problem, candidates)

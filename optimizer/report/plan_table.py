@@ -46,7 +46,12 @@ def show_plan(
     stages = counted(plan.num_stages, "stage")
     precision = f"{plan.precision}, " if plan.form.lowered else ""
     stages += "" if plan.method in (EXACT, BOUNDED) else f" by {plan.method}"
-    what = f"{plan.model}, batch {plan.batch_size}, {precision}{stages}, {plan.planned_for.words}"
+    over = (
+        f", over {8e-6 / max(plan.link.s_per_byte, 1e-15):g} Mbit/s and {plan.link.latency_s * 1e3:g} ms"
+        if plan.link
+        else ""
+    )
+    what = f"{plan.model}, batch {plan.batch_size}, {precision}{stages}, {plan.planned_for.words}{over}"
     loud = _too_loud(plan, profile, alone or profile) if profile else ""
     no_verdict = "no verdict, for the machine was too loud when it was profiled"
     console.print(f"{what}: {no_verdict if loud else _claim(plan, profile, rivals)}.")

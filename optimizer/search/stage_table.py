@@ -46,7 +46,7 @@ class StageTable:
         costs = self._problem.costs
         work = self.sums(costs.weights_ns(last=last))
         work[-1] += costs.loss_ns
-        down, up = self._crossing_sums([(value.copy_output_ns, value.copy_gradient_ns) for value in costs.values])
+        down, up = (np.array([costs.sending_ns(int(size)) for size in sizes]) for sizes in self._bytes)
         return work + down, work - up
 
     def memory_bytes(self, stage: int) -> Integers:
@@ -62,10 +62,7 @@ class StageTable:
     @cached_property
     def _bytes(self) -> tuple[Integers, Integers]:
         """What crosses behind each candidate, down and up."""
-        return self._crossing_sums([(value.output_bytes, value.gradient_bytes) for value in self._problem.costs.values])
-
-    def _crossing_sums(self, amounts: Sequence[tuple[int, int]]) -> tuple[Integers, Integers]:
-        """Return for each candidate the sums over the values that cross behind it, down and up."""
+        amounts = [(value.output_bytes, value.gradient_bytes) for value in self._problem.costs.values]
         down, up = (self._crossing @ np.array(amounts, dtype=np.int64)).T
         return down, up
 

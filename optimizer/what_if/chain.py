@@ -242,12 +242,13 @@ def _stretch(costs: Costs, members: Sequence[int], borders: set[str], rounds: Ro
 
 def _cut(costs: Costs, ideal: int) -> Cut:
     crossing = costs.crossing(ideal)
+    down, up = sum(value.output_bytes for value in crossing), sum(value.gradient_bytes for value in crossing)
     return Cut(
         after=tuple(names_of(costs, ideal)),
-        down_ns=sum(value.copy_output_ns for value in crossing),
-        up_ns=sum(value.copy_gradient_ns for value in crossing),
-        down_bytes=sum(value.output_bytes for value in crossing),
-        up_bytes=sum(value.gradient_bytes for value in crossing),
+        down_ns=costs.sending_ns(down),
+        up_ns=costs.sending_ns(up),
+        down_bytes=down,
+        up_bytes=up,
     )
 
 

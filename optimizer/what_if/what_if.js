@@ -19,7 +19,7 @@ const whatIf = (() => {
       const held = chain.pipelines[count].held[stage];
       const forward = sum(own, each => each.forward_ns) + last * chain.loss_forward_ns;
       const backward = sum(own, each => each.backward_ns) + last * chain.loss_backward_ns;
-      const later = chain.splits ? sum(own, each => each.weight_gradients_ns + each.accumulate_ns) / NS : 0;
+      const later = chain.splits ? Math.max(0, sum(own, each => each.weight_gradients_ns + each.accumulate_ns)) / NS : 0;
       const update = sum(own, each => last ? each.update_last_ns : each.update_ns) / NS;
       const accumulate = sum(own, each => each.accumulate_ns) / NS;
       const step = sum(own, each => each.step_ns) + last * chain.loss_step_ns;

@@ -6,9 +6,7 @@ from pathlib import Path
 from typing import Annotated, ClassVar
 
 import profiler.capture
-import profiler.machine
 import runtime.pipeline
-import runtime.supervisor
 from optimizer.cli import PlanningOptions
 from optimizer.planning import OPTIMIZED
 from optimizer.schedule import PLAIN_1F1B, Pace

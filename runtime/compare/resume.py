@@ -68,5 +68,5 @@ def set_aside(path: Path) -> Path:
     try:
         path.replace(free)
     except OSError as error:
-        raise unwritable(free, error.strerror or str(error)) from error
+        raise unwritable(free, error.strerror or str(error), "give another place with --out") from error
     return free

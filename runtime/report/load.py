@@ -14,7 +14,7 @@ Result = Profile | Plan | Comparison | RunResult
 
 @python_face
 def load(path: str | Path) -> Result:
-    """Read a profile, plan, comparison, run's result, as ``save`` or a command wrote it.
+    """Read a profile, plan, comparison or run's result, as ``save`` or a command wrote it.
 
     Raises:
         FileError: It cannot be read, or is none of them.

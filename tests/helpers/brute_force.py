@@ -25,7 +25,7 @@ def work_ns(layer: Layer, pace: Pace, *, last: bool) -> int:
 
 
 def sending_ns(profile: Profile, size: int) -> int:
-    """What sending a value costs: a latency and a time a byte; nothing of one without bytes."""
+    """What a message costs: a latency and a time a byte; nothing of one without bytes."""
     return round((profile.copy_cost.latency_s + profile.copy_cost.s_per_byte * size) * 1e9) if size else 0
 
 
@@ -48,10 +48,11 @@ def stage_costs(profile: Profile, stage_of: dict[str, int], stages: int, pace: P
         stage = stage_of[layer.name]
         costs[stage] += work_ns(layer, pace, last=stage == stages - 1)
     costs[-1] += round(profile.loss.forward_s * 1e9) + round(profile.loss.backward_s * 1e9)
+    down, up = [0] * stages, [0] * stages
     for cut, output, gradient in crossings(profile, stage_of, stages):
-        costs[cut] += sending_ns(profile, output)
-        costs[cut + 1] += sending_ns(profile, gradient)
-    return costs
+        down[cut] += output
+        up[cut + 1] += gradient
+    return [own + sending_ns(profile, down[at]) + sending_ns(profile, up[at]) for at, own in enumerate(costs)]
 
 
 def objective(profile: Profile, stage_of: dict[str, int], stages: int, pace: Pace = PLAIN_1F1B) -> Objective:

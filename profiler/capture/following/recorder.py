@@ -136,7 +136,7 @@ class Recorder(TorchFunctionMode):
         self._taken: set[str] = {INPUT}
         self._around: list[str] = []
         self._quiet = 0
-        self._autocasts = _contexts_of_autocast()
+        self._autocasts, self._hooks = _contexts_of_autocast(), _hooks_of_saved()
 
     @contextmanager
     def recording(self) -> Iterator[None]:
@@ -347,8 +347,7 @@ class Recorder(TorchFunctionMode):
             )
         if _contexts_of_autocast() > self._autocasts and torch.is_autocast_enabled("cpu"):
             return self._unfollowable("it uses torch.autocast in its forward; leave that to --precision")
-        hooks: Any = torch._C._autograd._top_saved_tensors_default_hooks  # noqa: SLF001 - it has no other name
-        if hooks(True):  # noqa: FBT003
+        if _hooks_of_saved() != self._hooks:
             return self._unfollowable("it changes what its backward keeps, as checkpointing does; leave that out")
         return None
 
@@ -358,6 +357,11 @@ class Recorder(TorchFunctionMode):
             name, repeat = f"{wanted}_{repeat}", repeat + 1
         self._taken.add(name)
         return name
+
+
+def _hooks_of_saved() -> Any:
+    """Return what is done to tensors that are saved for a backward; None where nothing is."""
+    return torch._C._autograd._top_saved_tensors_default_hooks(True)  # noqa: FBT003, SLF001 - it has no other name
 
 
 def is_leaf(module: nn.Module) -> bool:

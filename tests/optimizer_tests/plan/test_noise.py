@@ -10,13 +10,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from paces import drawn_pace, some_schedule
 from rounds import with_rounds
-from strategies import chain, layer, random_profiles
+from strategies import FREE, chain, layer, random_profiles
 from strategies import profile as made_up
 
 from optimizer.costs import Rounds
 from optimizer.plan import Plan, scheduled
 from optimizer.planning import Planner
-from optimizer.schedule import SCHEDULES, ScheduleName
+from optimizer.schedule import SCHEDULES, ScheduleName, pace_of
 from profiler.files import from_json, to_json
 from profiler.profile import INPUT, Loss, Profile
 
@@ -178,3 +178,13 @@ def test_the_interval_lies_between_neighbours_that_are_always_busy_and_none() ->
     ease = 2 / 3 + 1 / 9
     bounds = (predicted.expected.low, predicted.expected.samples_per_s, predicted.expected.high)
     assert bounds == pytest.approx((steady * ease, steady, steady * ease * 1.5), rel=0.02)
+
+
+def test_gradients_that_are_added_faster_than_written_anew_cost_no_less_than_nothing() -> None:
+    found = chain([7, 19, 2], copy_cost=FREE)
+    layers = [
+        replace(own, backward_s=backward_s, accumulate_s=-0.9 * backward_s, update_s=update_s)
+        for own, backward_s, update_s in zip(found.layers, (12e-3, 1e-3, 8e-3), (0, 6e-3, 1e-3), strict=True)
+    ]
+    planner = Planner(replace(found, layers=tuple(layers)), 3, 5, pace=pace_of("zero-bubble", 3, 4))
+    assert planner.optimized().predicted.throughput_samples_per_s > 0
