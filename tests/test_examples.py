@@ -1,15 +1,13 @@
 """The examples run as they stand, each in a process of its own, and say what they are for."""
 
-import os
 import re
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 import torchvision
+from commands import python
 from places import CHECKOUT
 from strategies import profile_of
 from torch import nn
@@ -44,18 +42,17 @@ def test_an_example_of_another_package_runs_where_that_is_installed(name: str, p
     run(name, "<All keys matched successfully>", tmp_path)
 
 
-def test_a_plan_is_carried_out_by_another_engine_as_the_uncut_model_trains(tmp_path: Path) -> None:
+def test_a_plan_is_carried_out_by_another_engine_as_the_uncut_model_trains(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     captured = captured_model(Config(model="resnet18", batch_size=2, image_size=64))
     found = replace(profile_of(captured, 0), batch_size=2, input_shape=(2, 3, 64, 64), classes=captured.classes)
     cuts = [("layer1.1.conv1", "layer1.0.add"), ("layer2.0.conv1", "layer1.1.relu_1")]  # one value crosses both
     plan = Planner(replace(found, model="resnet18"), 3, 4, cut_after=cuts).optimized()
     write_whole(tmp_path / "plan.json", to_json(plan))
-    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "3"]
-    ran = subprocess.run(
-        [*torchrun, str(CHECKOUT / "examples" / "torch_pipelining.py"), "plan.json"],
-        cwd=tmp_path, env=os.environ | {"PYTHONPATH": str(CHECKOUT), "OMP_NUM_THREADS": "1"}, capture_output=True,
-        text=True, timeout=100, check=False,
-    )  # fmt: skip
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    torchrun = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "3"]
+    ran = python(tmp_path, *torchrun, str(CHECKOUT / "examples" / "torch_pipelining.py"), "plan.json")
     assert ran.returncode == 0, ran.stderr
     losses = [float(number) for number in re.findall(r"loss ([0-9.]+)", ran.stdout)]
     assert losses == pytest.approx(uncut(plan, micro_batches=8, steps=3), rel=1e-4)
@@ -81,11 +78,7 @@ def uncut(plan: Plan, micro_batches: int, steps: int) -> list[float]:
 
 
 def run(name: str, words: str, tmp_path: Path) -> None:
-    done = subprocess.run(
-        [sys.executable, str(CHECKOUT / "examples" / f"{name}.py")],
-        cwd=tmp_path, env=os.environ | {"PYTHONPATH": str(CHECKOUT)}, capture_output=True, text=True, timeout=100,
-        check=False,
-    )  # fmt: skip
+    done = python(tmp_path, str(CHECKOUT / "examples" / f"{name}.py"))
     assert done.returncode == 0, done.stderr
     assert re.search(words, done.stdout)
     assert list(tmp_path.iterdir()) == [], "an example leaves nothing behind"

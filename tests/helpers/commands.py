@@ -1,8 +1,13 @@
-"""The three commands, as tests call them."""
+"""The three commands, as tests call them; and Python in a folder."""
 
+import os
+import subprocess
+import sys
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
+from places import CHECKOUT, HELPERS
 
 from optimizer.cli import main as optimizer_cli
 from profiler.cli import main as profiler_cli
@@ -26,3 +31,10 @@ def refusal(command: Command, arguments: list[str], capsys: pytest.CaptureFixtur
     assert "Traceback" not in printed.err
     assert not printed.out
     return code, [line for line in printed.err.splitlines() if line.startswith("error: ")][-1]
+
+
+def python(folder: Path, *arguments: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, *arguments], cwd=folder, input=stdin, capture_output=True, text=True, timeout=100, check=False,
+        env=os.environ | {"PYTHONPATH": f"{CHECKOUT}:{HELPERS}"},
+    )  # fmt: skip

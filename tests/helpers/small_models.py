@@ -54,23 +54,13 @@ class Plain(nn.Module):
         return self.layers(x)
 
 
-class NarrowPlace(nn.Module):
+def NarrowPlace() -> nn.Module:  # noqa: N802 - stands where a class may
     """Eight layers of equal work that all hand much on, and one narrow place, behind the third."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        wide = [nn.Conv2d(64, 64, 1) for _ in range(8)]
-        self.inside = nn.Conv2d(3, 64, 1)
-        self.before = nn.Sequential(*wide[:3])
-        self.narrow, self.widen = nn.Conv2d(64, 1, 1), nn.Conv2d(1, 64, 1)
-        self.behind = nn.Sequential(*wide[3:])
-        self.pool = nn.AdaptiveAvgPool2d(1)
-        self.flatten = nn.Flatten()
-        self.out = nn.Linear(64, CLASSES)
-
-    def forward(self, x: Tensor) -> Tensor:
-        x = self.behind(self.widen(self.narrow(self.before(self.inside(x)))))
-        return self.out(self.flatten(self.pool(x)))
+    wide = [nn.Conv2d(64, 64, 1) for _ in range(8)]
+    return nn.Sequential(
+        nn.Conv2d(3, 64, 1), *wide[:3], nn.Conv2d(64, 1, 1), nn.Conv2d(1, 64, 1), *wide[3:],
+        nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(64, CLASSES),
+    )  # fmt: skip
 
 
 class Tied(nn.Module):
@@ -114,13 +104,6 @@ def wide_convolution() -> nn.Module:
     return nn.Sequential(
         nn.Conv2d(3, 512, 1), nn.AdaptiveAvgPool2d(3), nn.Conv2d(512, 1024, 3), nn.Flatten(), nn.Linear(1024, CLASSES)
     )
-
-
-class Branching(nn.Module):
-    """Its control flow depends on the data, which cannot be captured."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        return x if x.sum() > 0 else -x
 
 
 class Pair(nn.Module):
@@ -200,22 +183,14 @@ def pause(x: Tensor) -> Tensor:
 torch.fx.wrap("pause")
 
 
-class Delayed(nn.Module):
-    """Every layer is followed by a random delay."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.conv1 = nn.Conv2d(3, 8, 3, padding=1)
-        self.norm = nn.BatchNorm2d(8)
-        self.drop = nn.Dropout(0.3)
-        self.conv2 = nn.Conv2d(8, 8, 3, padding=1)
-        self.pool = nn.AdaptiveAvgPool2d(2)
-        self.fc = nn.Linear(32, CLASSES)
+class Delayed(Residual):
+    """Layers are followed by random delays."""
 
     def forward(self, x: Tensor) -> Tensor:
-        x = pause(self.norm(pause(self.conv1(x))))
-        x = pause(self.conv2(pause(self.drop(x)))) + x
-        return self.fc(torch.flatten(pause(self.pool(x)), 1))
+        x = pause(self.relu(self.stem_norm(pause(self.stem(x)))))
+        y = pause(self.drop(self.relu(self.norm1(pause(self.conv1(x))))))
+        y = self.relu(pause(self.conv2(y)) + self.shortcut(x))
+        return self.fc(torch.flatten(pause(self.pool(y)), 1))
 
 
 calls = {"forward": 0, "backward": 0}

@@ -1,14 +1,11 @@
 """``import stageplan``: as a script, at a prompt, in a notebook; refused in a sentence where it cannot work."""
 
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import torch
+from commands import python
 from pages import needs_browser, shown
-from places import CHECKOUT, HELPERS
 from torch import nn
 
 import stageplan
@@ -56,13 +53,6 @@ MEASURED = """
 const cell = document.getElementById("cell");
 cell.dataset.lines = cell.innerText.replace(/\\n+$/, "").split("\\n").length;
 """
-
-
-def python(folder: Path, *arguments: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, *arguments], cwd=folder, input=stdin, capture_output=True, text=True, timeout=100, check=False,
-        env=os.environ | {"PYTHONPATH": f"{CHECKOUT}:{HELPERS}"},
-    )  # fmt: skip
 
 
 @pytest.mark.parametrize("argument", ["script.py", "-i"])

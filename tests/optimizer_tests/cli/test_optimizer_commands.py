@@ -99,16 +99,9 @@ def test_a_graph_of_too_many_layers_is_refused(in_folder: Path, capsys: pytest.C
 
 
 SMALL = chain([3, 1, 4])
-MARKUP = {"l0": "[/red]", "l1": "$\\foo$", "l2": "[bold]"}
 ODD = {
     "names that tables and plots could take for markup": replace(
-        SMALL,
-        model="[/red]$x",
-        layers=tuple(replace(one, name=MARKUP[one.name]) for one in SMALL.layers),
-        edges=tuple(
-            replace(edge, source=MARKUP.get(edge.source, edge.source), target=MARKUP[edge.target])
-            for edge in SMALL.edges
-        ),
+        profile([layer("[/red]"), layer("[bold]")], [("[/red]", "[bold]")]), model="[/red]$x"
     ),
     "times of a nanosecond that vary much": replace(
         SMALL,

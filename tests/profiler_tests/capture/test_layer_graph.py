@@ -141,7 +141,6 @@ def test_the_digest_tells_models_apart_and_is_the_same_for_the_same() -> None:
 @pytest.mark.parametrize(
     ("model", "words"),
     [
-        (small_models.Branching(), "reads the values of a tensor with bool() (small_models.py, line "),
         (nn.Sequential(nn.Conv2d(1, 4, 3), nn.Flatten()), "another number of channels: give --sample-shape 1,16,16"),
         (small_models.Cast(), "uses torch.autocast"),
         (small_models.Pair(), "for each head"),

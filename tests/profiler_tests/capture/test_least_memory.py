@@ -1,16 +1,12 @@
 """What memory cannot hold is refused before it is allocated, and told as what it is where that was not foreseen."""
 
-import os
-import subprocess
-import sys
 from pathlib import Path
 from unittest.mock import patch
 
 import pytest
 import small_models
 import torch
-from commands import MODEL, PROFILE, refusal
-from places import CHECKOUT, HELPERS
+from commands import MODEL, PROFILE, python, refusal
 from torch import Tensor, nn
 
 from profiler.capture import captured_model
@@ -109,10 +105,7 @@ def build():
 
 def test_an_allocation_that_fails_is_told_with_what_was_wanted_and_what_is_free(tmp_path: Path) -> None:
     (tmp_path / "memory_eaters.py").write_text(EATER)
-    done = subprocess.run(
-        [sys.executable, "-c", LIMITED], cwd=tmp_path, capture_output=True, text=True, timeout=100, check=True,
-        env=os.environ | {"PYTHONPATH": f"{CHECKOUT}:{HELPERS}"},
-    )  # fmt: skip
+    done = python(tmp_path, "-c", LIMITED)
     wanted = 32 * 30000 * 256 * 4 // MIB
     assert done.stdout.startswith("ModelError memory ran out: layer "), done.stdout + done.stderr
     assert f"of model 'memory_eaters:build' wants {wanted} MiB more, and this process (ulimit -v) has " in done.stdout

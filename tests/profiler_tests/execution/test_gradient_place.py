@@ -15,9 +15,9 @@ from profiler.execution.split_backward import output_of
 
 @pytest.fixture
 def layers() -> tuple[nn.Linear, nn.Linear, GradientPlace]:
-    """One with a place for its gradient, torch's own, and the place."""
+    """One with a place for its gradient, of several pieces, the last smaller; torch's own; and the place."""
     torch.manual_seed(1)
-    own = nn.Linear(700, 500)
+    own = nn.Linear(3000, 1001)
     theirs = copy.deepcopy(own)
     place = GradientPlace(own.weight)
     assert isinstance(own.weight, nn.Parameter)
@@ -29,8 +29,9 @@ def same(first: torch.Tensor | None, other: torch.Tensor | None) -> bool:
     return first is not None and other is not None and torch.equal(first, other)
 
 
+@pytest.mark.usefixtures("pinned_process")
 @pytest.mark.parametrize("bias", [True, False])
-@pytest.mark.parametrize("rows", [1, 4, 16])
+@pytest.mark.parametrize("rows", [1, 4, 16, 40])
 def test_outputs_and_gradients_are_torchs_own_and_are_written_to_the_place(
     layers: tuple[nn.Linear, nn.Linear, GradientPlace],
     rows: int,
@@ -39,34 +40,19 @@ def test_outputs_and_gradients_are_torchs_own_and_are_written_to_the_place(
     own, theirs, place = layers
     if not bias:
         own.bias = theirs.bias = None  # type: ignore[assignment]
-    for _ in range(2):  # two minibatches before an update: the second is added
-        ours = torch.randn(rows, 700).requires_grad_()
+    for _ in range(3):  # three minibatches before an update: the others are added, of few samples in pieces
+        ours = torch.randn(rows, 3000).requires_grad_()
         inputs = ours.detach().clone().requires_grad_()
         assert has_place(own, ours)
         outputs, expected = output_of(own, ours), theirs(inputs)
         assert torch.equal(outputs, expected)
-        gradient = torch.randn(rows, 500)
+        gradient = torch.randn(rows, 1001)
         torch.autograd.backward([outputs, expected], [gradient, gradient])
         assert same(own.weight.grad, theirs.weight.grad)
         assert same(ours.grad, inputs.grad)
         assert own.weight.grad is not None
         assert own.weight.grad.data_ptr() == place.whole.data_ptr()
         assert not bias or same(own.bias.grad, theirs.bias.grad)
-
-
-@pytest.mark.usefixtures("pinned_process")
-@pytest.mark.parametrize("rows", [1, 4, 16, 40])
-def test_a_further_gradient_that_is_added_in_pieces_has_the_bits_of_the_whole(rows: int) -> None:
-    """A weight of several pieces, the last of them smaller."""
-    torch.manual_seed(2)
-    own = nn.Linear(3000, 1001, bias=False)
-    theirs, place = copy.deepcopy(own), GradientPlace(own.weight)
-    assert isinstance(own.weight, nn.Parameter)
-    give_place(own.weight, place)
-    for _ in range(3):
-        inputs, gradient = torch.randn(rows, 3000), torch.randn(rows, 1001)
-        torch.autograd.backward([output_of(own, inputs), theirs(inputs)], [gradient, gradient])
-        assert same(own.weight.grad, theirs.weight.grad)
 
 
 def placeable(model: nn.Module, inputs: torch.Tensor) -> tuple[str, ...]:

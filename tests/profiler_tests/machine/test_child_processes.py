@@ -39,11 +39,6 @@ def dream(connection: Connection) -> None:
     time.sleep(600)
 
 
-def test_what_it_sends_and_returns_arrives_in_turn() -> None:
-    with helper(double, 21) as process:
-        assert [process.receive(), process.receive()] == ["half way", 42]
-
-
 @pytest.mark.parametrize(
     ("function", "kind", "words"),
     [

@@ -1,6 +1,5 @@
 """Processes are forked by multiprocessing's forkserver: what they have of their parent, and that none outlives it."""
 
-import os
 import subprocess
 import sys
 import time
@@ -11,6 +10,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+from commands import python
 from places import CHECKOUT
 from processes import servers
 from test_child_processes import dream, origin
@@ -66,10 +66,7 @@ def test_nothing_of_the_current_folder_runs_in_it(tmp_path: Path) -> None:
         f"os.chdir({str(tmp_path)!r}); sys.path = [entry for entry in sys.path if entry]\n"
         "with helper(double, 4) as process: process.receive(); print(process.receive())"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=60, cwd=CHECKOUT,
-        env=os.environ | {"PYTHONPATH": str(CHECKOUT)},
-    )  # fmt: skip
+    done = python(CHECKOUT, "-c", code)
     assert (done.stdout, done.stderr) == ("8\n", "")
 
 
