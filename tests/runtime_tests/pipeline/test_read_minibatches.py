@@ -74,6 +74,7 @@ def test_what_cannot_be_iterated_is_refused() -> None:
     ("change", "words"),
     [
         (lambda x, y: (torch.cat([x, x[:1]]), y), r"have inputs \(5, 3, 16, 16\) .*or fewer samples"),
+        (lambda x, y: (x[..., 1:], y), r"have inputs \(4, 3, 16, 15\) .* and the plan is for \(4, 3, 16, 16\)"),
         (lambda x, y: (x.double(), y), ".* of torch.float64"),
         (
             lambda x, y: (x, y.float()),
