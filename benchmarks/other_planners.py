@@ -50,9 +50,8 @@ def _parameters(name: str, planner: Planner) -> Plan:
 
 def _pipedream(name: str, planner: Planner) -> Plan:
     table = _in_captured_order(planner)
-    crossing = [planner.costs.crossing(ideal) for ideal in table.ideals]
-    sizes = [(sum(one.output_bytes for one in own), sum(one.gradient_bytes for one in own)) for own in crossing]
-    transfer_ns = [sum(map(planner.costs.sending_ns, pair)) for pair in sizes]
+    costs = planner.costs
+    transfer_ns = [sum(map(costs.sending_ns, costs.crossing_bytes(ideal))) for ideal in table.ideals]
     return _balanced(name, planner, table, _compute_ns(planner), transfer_ns)
 
 

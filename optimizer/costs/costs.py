@@ -99,6 +99,11 @@ class Costs:
             return []
         return [value for value in self.values if value.maker & ~ideal == 0 and value.readers & ~ideal]
 
+    def crossing_bytes(self, ideal: int) -> tuple[int, int]:
+        """Return the bytes that cross the cut behind ``ideal``: activations down, gradients up."""
+        crossing = self.crossing(ideal)
+        return sum(value.output_bytes for value in crossing), sum(value.gradient_bytes for value in crossing)
+
     def sending_ns(self, size_bytes: int) -> int:
         """Return what it costs a stage to send so many bytes to its neighbour, all that cross a cut together."""
         return nanoseconds(self.copy_cost.seconds(size_bytes))

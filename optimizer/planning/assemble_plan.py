@@ -77,10 +77,8 @@ def _stage(problem: Problem, index: int, ends: tuple[int, int]) -> Stage:
     last = index == problem.stages - 1
     forward_ns = sum(costs.forward_ns[at] for at in members) + (costs.loss_forward_ns if last else 0)
     backward_ns = sum(costs.backward_ns[at] for at in members) + (costs.loss_backward_ns if last else 0)
-    down, up = costs.crossing(through), costs.crossing(before)
     beside_ns, in_place_ns = (sum(times[at] for at in members) for times in (costs.beside_ns, costs.in_place_ns))
-    activation_bytes, gradient_bytes = sum(one.output_bytes for one in down), sum(one.gradient_bytes for one in down)
-    back_bytes = sum(one.gradient_bytes for one in up)
+    (activation_bytes, gradient_bytes), (_, back_bytes) = costs.crossing_bytes(through), costs.crossing_bytes(before)
     frozen, learning, saved, left, casts = costs.bytes_of(members)
     return Stage(
         layers=tuple(costs.layers[at].name for at in members),
@@ -96,7 +94,7 @@ def _stage(problem: Problem, index: int, ends: tuple[int, int]) -> Stage:
         send_forward_s=costs.sending_ns(activation_bytes) / NANOSECONDS,
         send_backward_s=costs.sending_ns(back_bytes) / NANOSECONDS,
         send_bytes=activation_bytes + back_bytes,
-        boundary=tuple(value.name for value in down),
+        boundary=tuple(value.name for value in costs.crossing(through)),
         memory_bytes=0,
         sizes=StageBytes(
             frozen_bytes=frozen,

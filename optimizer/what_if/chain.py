@@ -241,8 +241,7 @@ def _stretch(costs: Costs, members: Sequence[int], borders: set[str], rounds: Ro
 
 
 def _cut(costs: Costs, ideal: int) -> Cut:
-    crossing = costs.crossing(ideal)
-    down, up = sum(value.output_bytes for value in crossing), sum(value.gradient_bytes for value in crossing)
+    down, up = costs.crossing_bytes(ideal)
     return Cut(
         after=tuple(names_of(costs, ideal)),
         down_ns=costs.sending_ns(down),
